@@ -1,0 +1,1 @@
+"""Source texts and YAML with positions."""

@@ -1,0 +1,237 @@
+"""YAML 1.2 text as plain data in which everything remembers its place.
+
+Built on libyaml's event stream, not on its composer: the composer recurses (and dies) on deep nesting, resolves
+YAML 1.1 scalars (`no` is False, `1e-5` a string) and keeps the last of two equal keys without a word.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from compiler.diagnostics.diagnostic import Note, fail
+from compiler.source.text import SourceFile, Span
+
+MAX_BYTES = 4 << 20
+MAX_DEPTH = 64
+
+Scalar = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Located:
+    """A scalar and its place. `text` is how it was written; `quoted` strings are never numbers."""
+
+    value: Scalar
+    span: Span
+    text: str = ""
+    quoted: bool = False
+
+    def part(self, start: int, end: int) -> Span:
+        """The place of the characters [start, end) of a string value."""
+        shift = 1 if self.quoted else 0
+        return self.span.part(start + shift, end + shift)
+
+
+class Key(str):
+    """A mapping key that remembers its place."""
+
+    span: Span
+
+    def __new__(cls, text: str, span: Span) -> Key:
+        key = super().__new__(cls, text)
+        key.span = span
+        return key
+
+
+class Map(dict[Key, Any]):
+    """A mapping and its place: Key -> Located | Map | Seq."""
+
+    span: Span
+
+
+class Seq(list[Any]):
+    """A sequence and its place."""
+
+    span: Span
+
+
+Yaml = Located | Map | Seq
+
+_NULL = {"", "~", "null", "Null", "NULL"}
+_TRUE = {"true", "True", "TRUE"}
+_FALSE = {"false", "False", "FALSE"}
+_INT = re.compile(r"[-+]?[0-9]+\Z")
+_RADIX = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
+_SPECIAL = {".inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
+_FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
+
+
+def parse_yaml(file: SourceFile) -> list[Map]:
+    """The documents of a file, each a mapping. Raises CompileError with the place of the first fault."""
+    _check_text(file)
+    documents: list[Map] = []
+    try:
+        for document in _documents(file):
+            if not isinstance(document, Map):
+                raise fail(
+                    "yaml-syntax",
+                    "the document is not a mapping",
+                    document.span,
+                    help="begin with `spec: NAME`, `block: NAME` or `weightmap: 1`",
+                )
+            documents.append(document)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        problem = error.problem or "not YAML"
+        raise fail("yaml-syntax", problem, _point(file, mark), help=_syntax_help(problem)) from None
+    except yaml.YAMLError as error:
+        raise fail("yaml-syntax", str(error).splitlines()[0], _point(file, None)) from None
+    if not documents:
+        raise fail("yaml-syntax", "the file is empty", Span(file, 1, 1, 1, 2))
+    return documents
+
+
+def _check_text(file: SourceFile) -> None:
+    if len(file.text) > MAX_BYTES:
+        raise fail("yaml-limit", f"the file is larger than {MAX_BYTES >> 20} MiB", None)
+    bad = _FORBIDDEN.search(file.text)
+    if bad:
+        before = file.text[: bad.start()]
+        line = before.count("\n") + 1
+        column = bad.start() - (before.rfind("\n") + 1) + 1
+        raise fail(
+            "yaml-syntax",
+            f"invisible character U+{ord(bad[0]):04X}",
+            Span(file, line, column, line, column + 1),
+            help="remove it",
+        )
+
+
+def _documents(file: SourceFile) -> Iterator[Yaml]:
+    """Trees of the event stream, made with an explicit stack of open collections."""
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    open_: list[Map | Seq] = []
+    keys: list[Key | None] = []
+    for event in yaml.parse(file.text, Loader=loader):
+        node: Yaml | None = None
+        if isinstance(event, yaml.AliasEvent):
+            raise _refuse(file, event, f"alias `*{event.anchor}`", "write the value out, or name it under `let`")
+        if isinstance(event, yaml.NodeEvent):
+            _check_node(file, event)
+        if isinstance(event, yaml.ScalarEvent):
+            node = _scalar(file, event)
+        elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
+            if len(open_) >= MAX_DEPTH:
+                raise fail("yaml-limit", f"nesting deeper than {MAX_DEPTH}", _span(file, event))
+            collection = Map() if isinstance(event, yaml.MappingStartEvent) else Seq()
+            collection.span = _span(file, event)
+            open_.append(collection)
+            keys.append(None)
+        elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
+            node = open_.pop()
+            keys.pop()
+            node.span = _join(node.span, file, event)
+        if node is None:
+            continue
+        if not open_:
+            yield node
+        else:
+            keys[-1] = _place(open_[-1], keys[-1], node)
+
+
+def _place(parent: Map | Seq, key: Key | None, node: Yaml) -> Key | None:
+    """Put a finished node into its parent; returns the mapping key that waits for its value."""
+    if isinstance(parent, Seq):
+        parent.append(node)
+        return None
+    if key is None:
+        return _key(parent, node)
+    parent[key] = node
+    return None
+
+
+def _key(parent: Map, node: Yaml) -> Key:
+    if not isinstance(node, Located):
+        raise fail("yaml-key", "a key must be a plain word", node.span)
+    text = node.value if isinstance(node.value, str) else node.text
+    key = Key(text, node.span)
+    if text == "<<" and not node.quoted:
+        raise fail("yaml-alias", "merge keys are not part of the language", node.span, help="use `extends` or `let`")
+    if key in parent:
+        first = next(k for k in parent if k == key)
+        raise fail(
+            "yaml-duplicate-key",
+            f"the key `{text}` stands twice in one mapping",
+            node.span,
+            notes=(Note("it stands first here", first.span),),
+            help="remove one of them",
+        )
+    return key
+
+
+def _scalar(file: SourceFile, event: yaml.ScalarEvent) -> Located:
+    span = _span(file, event)
+    if event.style:
+        return Located(event.value, span, event.value, quoted=event.style in "'\"")
+    return Located(_resolve(event.value), span, event.value)
+
+
+def _resolve(text: str) -> Scalar:
+    """A plain scalar by the core schema of YAML 1.2."""
+    if text in _NULL:
+        return None
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    if _INT.match(text) and len(text) < 4000:
+        return int(text)
+    if _RADIX.match(text):
+        return int(text, 0)
+    if _FLOAT.match(text):
+        return float(text)
+    return _SPECIAL.get(text.lower(), text)
+
+
+def _check_node(file: SourceFile, event: Any) -> None:
+    if event.anchor is not None:
+        raise _refuse(file, event, f"anchor `&{event.anchor}`", "name the value under `let` instead")
+    if event.tag is not None and event.tag != "!":
+        raise fail("yaml-tag", f"the tag `{event.tag}` is not part of the language", _span(file, event), help="remove it")
+
+
+def _refuse(file: SourceFile, event: Any, what: str, cure: str) -> Exception:
+    return fail("yaml-alias", f"{what}: anchors and aliases are not part of the language", _span(file, event), help=cure)
+
+
+def _syntax_help(problem: str) -> str:
+    if "mapping values are not allowed" in problem:
+        return "a `:` inside a value needs quotes, or the line is indented wrongly"
+    if "did not find expected ',' or" in problem or "flow" in problem:
+        return "inside { } and [ ], quote expressions that hold a comma, a question mark or brackets"
+    if "tab" in problem or "\\t" in problem:
+        return "indent with spaces"
+    return ""
+
+
+def _span(file: SourceFile, event: Any) -> Span:
+    start, end = event.start_mark, event.end_mark
+    end_column = end.column + 1
+    if end.line == start.line and end_column <= start.column + 1:
+        end_column = start.column + 2
+    return Span(file, start.line + 1, start.column + 1, end.line + 1, end_column)
+
+
+def _join(span: Span, file: SourceFile, event: Any) -> Span:
+    end = event.end_mark
+    return Span(file, span.line, span.column, end.line + 1, end.column + 1)
+
+
+def _point(file: SourceFile, mark: Any) -> Span:
+    if mark is None:
+        return Span(file, 1, 1, 1, 2)
+    return Span(file, mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2)
