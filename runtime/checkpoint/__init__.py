@@ -1,0 +1,1 @@
+"""Checkpoint files: reading tensors from them and writing them."""
