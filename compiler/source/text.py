@@ -13,10 +13,11 @@ class SourceFile:
 
     name: str
     text: str = field(repr=False)
+    path: Path | None = None
 
     @classmethod
     def read(cls, path: Path) -> SourceFile:
-        return cls(display_name(path), path.read_bytes().decode("utf-8-sig"))
+        return cls(display_name(path), path.read_bytes().decode("utf-8-sig"), path)
 
     @cached_property
     def lines(self) -> tuple[str, ...]:

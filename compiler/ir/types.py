@@ -1,0 +1,45 @@
+"""The types of values: an element kind and a symbolic shape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.ir.dims import Dim, product
+
+#: "float" is the dtype the module is built in; "float32" stays what it is whatever the module is cast to.
+DTYPES = ("float", "float32", "float64", "float16", "bfloat16", "int", "int32", "bool")
+
+
+@dataclass(frozen=True)
+class TensorType:
+    """dtype[axes]: `float[B, T, 768]`."""
+
+    dtype: str
+    shape: tuple[Dim, ...]
+
+    @property
+    def rank(self) -> int:
+        return len(self.shape)
+
+    @property
+    def numel(self) -> Dim:
+        return product(self.shape)
+
+    @property
+    def is_float(self) -> bool:
+        return self.dtype.startswith(("float", "bfloat"))
+
+    def axes(self) -> str:
+        return "[" + ", ".join(str(d) for d in self.shape) + "]"
+
+    def __str__(self) -> str:
+        return self.dtype + self.axes()
+
+
+def same_kind(declared: str, found: str) -> bool:
+    """Whether a value of dtype `found` may stand where `declared` is asked for."""
+    if declared == "float":
+        return found.startswith(("float", "bfloat"))
+    if declared == "int":
+        return found.startswith("int")
+    return declared in (found, "any")

@@ -1,0 +1,134 @@
+"""Ops that move, join and reduce axes."""
+
+from __future__ import annotations
+
+from compiler.ir.dims import Dim, Proof, dim, symbol
+from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, per_element
+from compiler.ir.types import TensorType
+from compiler.ops.patterns import Axes, Pattern, common_dtype, parse_pattern
+
+REDUCTIONS = ("sum", "mean", "max", "any", "var", "argmax", "first")
+
+
+def solve(call: OpCall) -> tuple[Pattern, Axes]:
+    """The pattern of a one-input op and the sizes of its names."""
+    text = str(call.attrs["pattern"])
+    pattern = parse_pattern(text)
+    if len(pattern.inputs) != 1:
+        raise OpFault("bad-pattern", f"`{text}` has {len(pattern.inputs)} inputs, the node one", attr="pattern")
+    axes = Axes(call.axes, {}, {})
+    axes.bind(pattern.inputs[0], call.inputs["x"], "x", text)
+    return pattern, axes
+
+
+def _names(pattern: Pattern) -> tuple[list[str], list[str]]:
+    left = [n for g in pattern.inputs[0] for n in g.names]
+    right = [n for g in pattern.output for n in g.names]
+    return left, right
+
+
+def _rearrange(call: OpCall) -> Typing:
+    pattern, axes = solve(call)
+    text = str(call.attrs["pattern"])
+    left, right = _names(pattern)
+    if sorted(left) != sorted(right):
+        odd = sorted(set(left) ^ set(right)) or [n for n in right if right.count(n) > 1]
+        raise OpFault(
+            "bad-pattern", f"`{odd[0]}` must stand once on each side of `{text}`", attr="pattern",
+            help="`reduce` removes axes, `expand` adds them",
+        )  # fmt: skip
+    return Typing({"y": TensorType(call.inputs["x"].dtype, axes.shape(pattern.output, text))})
+
+
+def _expand(call: OpCall) -> Typing:
+    pattern, axes = solve(call)
+    text = str(call.attrs["pattern"])
+    if any(len(g.names) > 1 for side in (pattern.inputs[0], pattern.output) for g in side):
+        raise OpFault("bad-pattern", f"`{text}`: `expand` takes no products of axes", attr="pattern")
+    return Typing({"y": TensorType(call.inputs["x"].dtype, axes.shape(pattern.output, text))})
+
+
+def _reduce(call: OpCall) -> Typing:
+    pattern, axes = solve(call)
+    text, fn, x = str(call.attrs["pattern"]), str(call.attrs["fn"]), call.inputs["x"]
+    left, right = _names(pattern)
+    if any(n not in left for n in right) or [n for n in left if n in right] != right:
+        raise OpFault("bad-pattern", f"`{text}` must keep the order of the axes it keeps", attr="pattern")
+    gone = [n for n in left if n not in right]
+    if not gone or (fn in ("argmax", "first") and len(gone) != 1):
+        raise OpFault("bad-pattern", f"`{fn}` over `{text}` must remove {'one axis' if gone else 'an axis'}", attr="pattern")
+    dtype = {"argmax": "int", "any": "bool"}.get(fn, x.dtype)
+    return Typing({"y": TensorType(dtype, axes.shape(pattern.output, text))})
+
+
+def axis_of(call: OpCall, found: TensorType) -> int:
+    """The attribute `axis` as an index from the left."""
+    axis = call.attrs["axis"]
+    if not isinstance(axis, int) or isinstance(axis, bool) or not -found.rank <= axis < found.rank:
+        raise OpFault("bad-dim", f"{found.axes()} has no axis {axis}", attr="axis")
+    return axis % found.rank
+
+
+def _concat(call: OpCall) -> Typing:
+    types = call.lists["x"]
+    axis = axis_of(call, types[0])
+    total = dim(0)
+    for found in types:
+        if found.rank != types[0].rank:
+            raise OpFault("shape-mismatch", f"{types[0].axes()} and {found.axes()} have different ranks", port="x")
+        for k, (a, b) in enumerate(zip(types[0].shape, found.shape, strict=True)):
+            if k != axis and a.compare(b) is not Proof.PROVED:
+                raise OpFault("shape-mismatch", f"axis {k} is {a} in one input and {b} in another", port="x")
+        total = total + found.shape[axis]
+    shape = (*types[0].shape[:axis], total, *types[0].shape[axis + 1 :])
+    return Typing({"y": TensorType(common_dtype(list(types), ["x"] * len(types)), shape)})
+
+
+def slice_bounds(call: OpCall) -> tuple[int, int | None]:
+    """The start and stop of a slice."""
+    start, stop = call.attrs["start"], call.attrs["stop"]
+    if not isinstance(start, int) or not (stop is None or isinstance(stop, int)):
+        raise OpFault("bad-dim", "`start` and `stop` are whole numbers", attr="start")
+    return start, stop
+
+
+def _slice(call: OpCall) -> Typing:
+    x = call.inputs["x"]
+    axis = axis_of(call, x)
+    start, stop = slice_bounds(call)
+    size = x.shape[axis]
+    last = size if stop is None else (dim(stop) if stop >= 0 else size + dim(stop))
+    length: Dim = last - (dim(start) if start >= 0 else size + dim(start))
+    if size.constant is not None:
+        length = dim(len(range(*slice(start, stop).indices(size.constant))))
+    elif stop is not None and stop >= 0:
+        length = symbol(f"min({size}, {stop})") - dim(start)
+    if length.constant is not None and length.constant <= 0:
+        raise OpFault("bad-dim", f"the slice of an axis of {size} is empty", attr="start")
+    return Typing({"y": TensorType(x.dtype, (*x.shape[:axis], length, *x.shape[axis + 1 :]))})
+
+
+_PATTERN = (AttrDecl("pattern", "pattern", required=True),)
+
+REARRANGE = OpDef("rearrange", "The same elements under other axes.", _rearrange, attrs=_PATTERN)
+EXPAND = OpDef("expand", "Axes added or widened by repetition.", _expand, attrs=_PATTERN)
+REDUCE = OpDef(
+    "reduce",
+    "Axes removed by a reduction.",
+    _reduce,
+    attrs=(*_PATTERN, AttrDecl("fn", "str", required=True, choices=REDUCTIONS)),
+    cost=per_element(1),
+)
+CONCAT = OpDef(
+    "concat",
+    "Tensors joined along an axis.",
+    _concat,
+    (PortDecl("x", variadic=True),),
+    attrs=(AttrDecl("axis", "int", required=True),),
+)
+SLICE = OpDef(
+    "slice",
+    "A range of an axis.",
+    _slice,
+    attrs=(AttrDecl("axis", "int", required=True), AttrDecl("start", "int", 0), AttrDecl("stop", "int")),
+)

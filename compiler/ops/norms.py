@@ -1,0 +1,46 @@
+"""Normalisations over the last axis."""
+
+from __future__ import annotations
+
+from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, Typing, Weight, per_element
+from compiler.ir.types import TensorType
+
+
+def _last(call: OpCall) -> TensorType:
+    x = call.inputs["x"]
+    if x.rank == 0 or not x.is_float or x.shape[-1].constant is None:
+        raise OpFault("shape-mismatch", f"a norm needs float[..., D] with a fixed D, found {x}", port="x")
+    return x
+
+
+def _layer_norm(call: OpCall) -> Typing:
+    x = _last(call)
+    weights: list[Weight] = []
+    if call.attrs["affine"]:
+        weights.append(Weight("weight", x.shape[-1:], "ones"))
+        if call.attrs["bias"]:
+            weights.append(Weight("bias", x.shape[-1:], "zeros"))
+    return Typing({"y": x}, tuple(weights))
+
+
+def _rms_norm(call: OpCall) -> Typing:
+    x = _last(call)
+    return Typing({"y": x}, (Weight("weight", x.shape[-1:], "ones"),) if call.attrs["affine"] else ())
+
+
+LAYER_NORM = OpDef(
+    "layer_norm",
+    "(x - mean) / sqrt(var + eps) * weight + bias (Ba et al. 2016).",
+    _layer_norm,
+    attrs=(AttrDecl("eps", "float", 1e-5), AttrDecl("affine", "bool", True), AttrDecl("bias", "bool", True)),
+    cost=per_element(8),
+    positionwise=True,
+)
+RMS_NORM = OpDef(
+    "rms_norm",
+    "x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019).",
+    _rms_norm,
+    attrs=(AttrDecl("eps", "float", 1e-6), AttrDecl("affine", "bool", True)),
+    cost=per_element(6),
+    positionwise=True,
+)

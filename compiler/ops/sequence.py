@@ -1,0 +1,149 @@
+"""Attention and what it needs: looking up, rotating, remembering; and dropout."""
+
+from __future__ import annotations
+
+from compiler.ir.dims import Dim, Proof, dim
+from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, per_element
+from compiler.ir.types import TensorType
+from compiler.ops.patterns import Axes, Pattern, parse_pattern
+
+
+def _need(condition: bool, message: str, port: str) -> None:
+    if not condition:
+        raise OpFault("shape-mismatch", message, port=port)
+
+
+def _equal(a: Dim, b: Dim, message: str, port: str) -> None:
+    proof = a.compare(b)
+    if proof is not Proof.PROVED:
+        raise OpFault("shape-mismatch" if proof is Proof.REFUTED else "shape-unknown", message, port=port)
+
+
+def _attention(call: OpCall) -> Typing:
+    q, k, v = call.inputs["q"], call.inputs["k"], call.inputs["v"]
+    for port, found in (("q", q), ("k", k), ("v", v)):
+        _need(found.rank == 4, f"`{port}` needs axes [B, heads, T, head_dim], found {found.axes()}", port)
+    _equal(q.shape[3], k.shape[3], f"queries have head_dim {q.shape[3]}, keys {k.shape[3]}", "k")
+    _equal(k.shape[2], v.shape[2], f"there are {k.shape[2]} keys and {v.shape[2]} values", "v")
+    _equal(k.shape[1], v.shape[1], f"keys have {k.shape[1]} heads, values {v.shape[1]}", "v")
+    if q.shape[1].exact_div(k.shape[1]) is None:
+        raise OpFault(
+            "shape-mismatch", f"{q.shape[1]} query heads cannot share {k.shape[1]} key heads", port="k",
+            help="choose a number of key heads that divides the number of query heads",
+        )  # fmt: skip
+    for name in ("q", "k", "v"):
+        _equal(q.shape[0], call.inputs[name].shape[0], f"`q` and `{name}` differ in the batch axis", name)
+    mask = call.inputs.get("mask")
+    if mask is not None:
+        _need(mask.rank == 2 and mask.dtype == "bool", f"`mask` is bool[B, K], found {mask}", "mask")
+        _equal(mask.shape[1], k.shape[2], f"the mask covers {mask.shape[1]} keys, there are {k.shape[2]}", "mask")
+    return Typing({"y": TensorType(q.dtype, (*q.shape[:3], v.shape[3]))})
+
+
+def _attention_cost(call: OpCall, typing: Typing) -> Dim:
+    q, v = call.inputs["q"], call.inputs["v"]
+    scores = q.shape[0] * q.shape[1] * q.shape[2] * v.shape[2]
+    return scores * (dim(2) * q.shape[3] + dim(2) * v.shape[3] + dim(5))
+
+
+def _rotate(call: OpCall) -> Typing:
+    x, angle = call.inputs["x"], call.inputs["angle"]
+    _need(x.rank == 4, f"`x` needs axes [B, heads, T, head_dim], found {x.axes()}", "x")
+    _need(angle.rank == 3, f"`angle` needs axes [B, T, F], found {angle.axes()}", "angle")
+    _equal(x.shape[2], angle.shape[1], f"there are {x.shape[2]} vectors and {angle.shape[1]} angles", "angle")
+    pairs = dim(2) * angle.shape[2]
+    _equal(x.shape[3], pairs, f"{angle.shape[2]} angles rotate {pairs} numbers, head_dim is {x.shape[3]}", "angle")
+    return Typing({"y": x})
+
+
+def _cache(call: OpCall) -> Typing:
+    axis = call.axes(str(call.attrs["axis"]))
+    if axis is None:
+        raise OpFault("bad-value", f"`{call.attrs['axis']}` is no axis of this block", attr="axis")
+    outputs: dict[str, TensorType] = {}
+    for name, found in call.inputs.items():
+        at = cache_axis(found, axis)
+        if at is None:
+            raise OpFault("shape-mismatch", f"`{name}` {found.axes()} has no axis `{call.attrs['axis']}`", port=name)
+        outputs[name] = TensorType(found.dtype, (*found.shape[:at], call.key_length, *found.shape[at + 1 :]))
+    return Typing(outputs)
+
+
+def cache_axis(found: TensorType, length: Dim) -> int | None:
+    """The axis of a tensor that counts tokens."""
+    return next((k for k, size in enumerate(found.shape) if k > 0 and size == length), None)
+
+
+def gather_sides(call: OpCall) -> tuple[Pattern, int]:
+    """The pattern of a gather and the bracketed axis of its first input."""
+    text = str(call.attrs["pattern"])
+    pattern = parse_pattern(text)
+    marked = [k for k, g in enumerate(pattern.inputs[0]) if g.bracketed]
+    if len(pattern.inputs) != 2 or len(marked) != 1:
+        raise OpFault("bad-pattern", f"`{text}` is written `A [K] D, A -> A D`: two inputs, one bracket", attr="pattern")
+    return pattern, marked[0]
+
+
+def _gather(call: OpCall) -> Typing:
+    pattern, axis = gather_sides(call)
+    text = str(call.attrs["pattern"])
+    x, index = call.inputs["x"], call.inputs["index"]
+    if index.is_float:
+        raise OpFault("dtype-mismatch", f"an index is whole numbers, found {index}", port="index")
+    axes = Axes(call.axes, {}, {})
+    axes.bind(pattern.inputs[0], x, "x", text)
+    axes.bind(pattern.inputs[1], index, "index", text)
+    known = {g.name for side in pattern.inputs for g in side} - {pattern.inputs[0][axis].name}
+    lost = [g.name for g in pattern.output if g.name not in known]
+    if lost:
+        raise OpFault("bad-pattern", f"the output axis `{lost[0]}` of `{text}` is in no input", attr="pattern")
+    return Typing({"y": TensorType(x.dtype, axes.shape(pattern.output, text))})
+
+
+def _dropout(call: OpCall) -> Typing:
+    p = call.attrs["p"]
+    if not isinstance(p, int | float) or not 0 <= p < 1:
+        raise OpFault("bad-value", f"a dropout probability lies in [0, 1), not {p}", attr="p")
+    return Typing({"y": call.inputs["x"]})
+
+
+ATTENTION = OpDef(
+    "attention",
+    "softmax(q k^T * scale + mask) v; heads of q share those of k and v (Vaswani et al. 2017, equation 1).",
+    _attention,
+    inputs=(PortDecl("q"), PortDecl("k"), PortDecl("v"), PortDecl("mask", optional=True)),
+    attrs=(AttrDecl("causal", "bool", False), AttrDecl("scale", "float"), AttrDecl("dropout", "float", 0.0)),
+    cost=_attention_cost,
+)
+ROTATE = OpDef(
+    "rotate",
+    "Pairs of numbers rotated by angles: (i, i + F) in the half style, (2i, 2i + 1) interleaved (Su et al. 2021).",
+    _rotate,
+    inputs=(PortDecl("x"), PortDecl("angle")),
+    attrs=(AttrDecl("style", "str", "half", choices=("half", "interleaved")),),
+    cost=per_element(6),
+)
+CACHE = OpDef(
+    "cache",
+    "Earlier tokens' tensors put before the new ones; without a cache it passes its inputs through.",
+    _cache,
+    inputs=(),
+    attrs=(AttrDecl("axis", "str", required=True), AttrDecl("mode", "str", "append", choices=("append",))),
+    outputs=None,
+    open_inputs=True,
+)
+GATHER = OpDef(
+    "gather",
+    "Entries looked up along the bracketed axis: `C [T] D, C -> C D`.",
+    _gather,
+    inputs=(PortDecl("x"), PortDecl("index")),
+    attrs=(AttrDecl("pattern", "pattern", required=True),),
+)
+DROPOUT = OpDef(
+    "dropout",
+    "Elements zeroed with probability p in training (Srivastava et al. 2014).",
+    _dropout,
+    attrs=(AttrDecl("p", "float", 0.0),),
+    positionwise=True,
+    identity_when={"p": 0},
+)

@@ -1,0 +1,46 @@
+"""Every op of the language, written out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from compiler.ir.opdef import OpDef
+from compiler.ops import axes, linear, norms, pointwise, sequence, sources
+
+_ALL: tuple[OpDef, ...] = (
+    sources.PARAMETER,
+    sources.IOTA,
+    sources.POSITIONS,
+    sources.EMBEDDING,
+    linear.LINEAR,
+    linear.CONV,
+    linear.EINSUM,
+    norms.LAYER_NORM,
+    norms.RMS_NORM,
+    pointwise.MAP,
+    pointwise.ACTIVATION,
+    pointwise.ADD,
+    pointwise.MUL,
+    pointwise.SOFTMAX,
+    pointwise.CAST,
+    axes.REARRANGE,
+    axes.EXPAND,
+    axes.REDUCE,
+    axes.CONCAT,
+    axes.SLICE,
+    sequence.ATTENTION,
+    sequence.ROTATE,
+    sequence.CACHE,
+    sequence.GATHER,
+    sequence.DROPOUT,
+)
+
+
+def _table(ops: tuple[OpDef, ...]) -> Mapping[str, OpDef]:
+    table = {op.name: op for op in ops}
+    assert len(table) == len(ops), "two ops of one name"
+    return MappingProxyType(table)
+
+
+OPS: Mapping[str, OpDef] = _table(_ALL)

@@ -1,0 +1,187 @@
+"""A repeat: which layers are alike, and one elaboration for each distinct one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compiler.diagnostics.diagnostic import Note
+from compiler.diagnostics.suggest import did_you_mean
+from compiler.ir.graph import Block, Ref, RepeatNode
+from compiler.ir.values import Value
+from compiler.passes.paths import set_in_node
+from compiler.passes.scope import Scope
+from compiler.passes.steps import Built, Step, built, join
+from compiler.passes.wiring import Wire
+from compiler.syntax.expr import ExprError, free_names, parse_expr
+from compiler.syntax.model_spec import NodeSpec
+from compiler.syntax.schema import Value as Written
+from compiler.syntax.yaml import Key, Located, Map, Seq
+
+if TYPE_CHECKING:
+    from compiler.passes.resolve import Resolver
+
+MAX_LAYERS = 4096
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What tells a layer from others: its kind, the paths its rules set, and the values that mention `i`."""
+
+    label: str
+    edits: tuple[tuple[Key, Written], ...]
+    signature: tuple[Value, ...]
+
+
+def elaborate_repeat(resolver: Resolver, key: Key, spec: NodeSpec, scope: Scope, wires: Mapping[str, Wire]) -> Built:
+    """The step of a node with `repeat`."""
+    assert spec.repeat is not None
+    count = _count(spec.repeat, scope)
+    layers = [_layer(spec, i, count, scope) for i in range(count)]
+    _check_rules(spec, count, scope)
+    bodies: list[Block] = []
+    captured: dict[str, Ref] = {}
+    index: dict[tuple[object, ...], int] = {}
+    labels: list[str] = []
+    order: list[int] = []
+    shape = None
+    for i, layer in enumerate(layers):
+        identity = (layer.label, tuple((str(p), id(v)) for p, v in layer.edits), layer.signature)
+        if identity not in index:
+            index[identity] = len(bodies)
+            overlay = scope.layer(i, count)
+            node = spec
+            for path, value in layer.edits:
+                node = set_in_node(node, path, value, path.span, scope.diagnostics)
+            target = resolver.targets.find(node, overlay)
+            if target.block is None:
+                raise scope.diagnostics.error("bad-repeat", f"a repeat needs a block, {target.title} is none", key.span)
+            shape = resolver.shape(target)
+            path = join(scope.path, str(key)) + (f"[{len(bodies)}]" if bodies else "")
+            made = resolver.instance(target, wires, path, scope, key.span)
+            bodies.append(made.block)
+            captured |= made.captured
+            labels.append(layer.label)
+        order.append(index[identity])
+    assert shape is not None
+    carried = next((p.name for p in shape.ports if not p.optional), "")
+    action = RepeatNode(tuple(bodies), tuple(order), _modules(spec, count, scope), carried, tuple(labels))
+    _check_seam(bodies[0], carried, key, scope)
+    return built(key, Step(action, tuple(bodies[0].outputs)[:1], captured), wires, shape)
+
+
+def _count(written: Written, scope: Scope) -> int:
+    value = scope.value(written)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_LAYERS:
+        raise scope.diagnostics.error(
+            "bad-repeat",
+            f"a repeat needs a whole number from 1 to {MAX_LAYERS}, not `{value}`",
+            written.span,
+            help="the count closes over params only",
+        )
+    return value
+
+
+def _check_seam(body: Block, carried: str, key: Key, scope: Scope) -> None:
+    if not carried or not body.outputs:
+        raise scope.diagnostics.error(
+            "bad-repeat", f"the block `{body.name}` has no input and output to chain layers by", key.span
+        )
+
+
+def _layer(spec: NodeSpec, i: int, n: int, scope: Scope) -> Layer:
+    overlay = scope.layer(i, n)
+    kind = _kind(spec, i, n, scope)
+    edits: dict[str, tuple[Key, Written]] = {}
+    groups: list[Mapping[Key, Written]] = [spec.kinds[k] for k in spec.kinds if k == kind]
+    groups += [w.set for w in spec.where if i in _layers_at(w.at, n, scope)]
+    for group in groups:
+        for path, value in group.items():
+            if str(path) in edits:
+                raise scope.diagnostics.error(
+                    "conflict",
+                    f"two rules set `{path}` at layer {i}",
+                    path.span,
+                    notes=(Note("the other", edits[str(path)][0].span),),
+                )
+            edits[str(path)] = (path, value)
+    written = [*spec.params.values(), *(v for _, v in edits.values())]
+    signature = tuple(overlay.value(v) for v in _indexed(written))
+    return Layer(kind, tuple(edits.values()), signature)
+
+
+def _indexed(values: list[Written]) -> list[Located]:
+    """The expressions in a value that mention the layer's index."""
+    out: list[Located] = []
+    for value in values:
+        if isinstance(value, Map):
+            out += _indexed(list(value.values()))
+        elif isinstance(value, Seq):
+            out += _indexed(list(value))
+        elif isinstance(value.value, str) and value.value.startswith("="):
+            try:
+                if free_names(parse_expr(value.value[1:])) & {"i", "n"}:
+                    out.append(value)
+            except ExprError:
+                continue  # reported where the value is evaluated
+    return out
+
+
+def _kind(spec: NodeSpec, i: int, n: int, scope: Scope) -> str:
+    """The kind of layer i under `order`, which repeats until the layers are used up."""
+    if spec.order is None:
+        return ""
+    order = scope.value(spec.order)
+    if not isinstance(order, tuple) or not order:
+        raise scope.diagnostics.error("bad-repeat", "`order` is a list of kinds", spec.order.span)
+    for name in order:
+        if name not in spec.kinds:
+            raise scope.diagnostics.error(
+                "bad-repeat", f"there is no kind `{name}`", spec.order.span, help=did_you_mean(str(name), spec.kinds)
+            )
+    if n % len(order) and spec.tail is None:
+        raise scope.diagnostics.error(
+            "bad-repeat",
+            f"the order of {len(order)} kinds does not divide {n} layers",
+            spec.order.span,
+            help="add `tail: truncate` if the last round may be cut",
+        )
+    return str(order[i % len(order)])
+
+
+def _layers_at(written: Written, n: int, scope: Scope) -> frozenset[int]:
+    """The layers that `at` names: a list, a slice "0:3", or a condition on i and n."""
+    if isinstance(written, Located) and isinstance(written.value, str):
+        if written.value.startswith("="):
+            return frozenset(i for i in range(n) if scope.layer(i, n).value(written) is True)
+        parts = written.value.split(":")
+        if 2 <= len(parts) <= 3 and all(p.lstrip("-").isdigit() or not p for p in parts):
+            return frozenset(range(n)[slice(*(int(p) if p else None for p in parts))])
+    value = scope.value(written)
+    if isinstance(value, tuple) and all(isinstance(v, int) and -n <= v < n for v in value):
+        return frozenset(v % n for v in value)
+    raise scope.diagnostics.error(
+        "bad-repeat", f"`at` is no list of layers below {n}, slice or condition", written.span, help='"0:3", [-1], "=i % 2 == 0"'
+    )
+
+
+def _check_rules(spec: NodeSpec, n: int, scope: Scope) -> None:
+    for rule in spec.where:
+        if not _layers_at(rule.at, n, scope):
+            scope.diagnostics.error("bad-repeat", "the rule matches no layer", rule.at.span)
+    if spec.order is not None:
+        order = scope.value(spec.order)
+        for kind in spec.kinds:
+            if kind not in order:
+                scope.diagnostics.error("bad-repeat", f"the kind `{kind}` stands in no order", kind.span)
+
+
+def _modules(spec: NodeSpec, n: int, scope: Scope) -> tuple[int, ...]:
+    """The module of each layer: its own, or the one that `reuse` names."""
+    if spec.reuse is None:
+        return tuple(range(n))
+    modules = tuple(scope.layer(i, n).value(spec.reuse) for i in range(n))
+    if not all(isinstance(m, int) and 0 <= m < n for m in modules):
+        raise scope.diagnostics.error("bad-repeat", f"`reuse` gives no module below {n} for some layer", spec.reuse.span)
+    return modules

@@ -1,0 +1,144 @@
+"""SourceFile -> ModelSpec and the blocks of its further documents."""
+
+from __future__ import annotations
+
+import keyword
+import re
+from dataclasses import dataclass
+from typing import TypeVar
+
+from compiler.diagnostics.diagnostic import Diagnostics, fail
+from compiler.diagnostics.suggest import did_you_mean
+from compiler.source.text import SourceFile, Span
+from compiler.syntax.model_spec import NODE_FORMS, Body, BlockSpec, ModelSpec, NodeSpec
+from compiler.syntax.schema import describe, validate
+from compiler.syntax.yaml import Key, Located, Map, parse_yaml
+
+B = TypeVar("B", bound=Body)
+
+_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
+
+
+@dataclass(frozen=True)
+class ParsedFile:
+    """The documents of one file: at most one spec, and blocks."""
+
+    file: SourceFile
+    spec: ModelSpec | None
+    blocks: dict[str, BlockSpec]
+
+
+def parse(file: SourceFile) -> ParsedFile:
+    """Read a spec or block file. Raises CompileError with every fault of the phase."""
+    diagnostics = Diagnostics()
+    spec: ModelSpec | None = None
+    blocks: dict[str, BlockSpec] = {}
+    for document in parse_yaml(file):
+        with diagnostics.recover():
+            if "spec" in document:
+                if spec is not None:
+                    raise diagnostics.error("conflict", "a file holds one spec", next(iter(document)).span)
+                spec = _checked(validate(ModelSpec, document, diagnostics), diagnostics)
+            elif "block" in document:
+                block = _checked(validate(BlockSpec, document, diagnostics), diagnostics)
+                assert block.block is not None
+                if block.block.value in blocks:
+                    raise diagnostics.error("ambiguous-name", f"the block `{block.block.value}` stands twice", block.block.span)
+                blocks[block.block.value] = block
+            else:
+                raise diagnostics.error(
+                    "missing-field",
+                    "the document says neither `spec:` nor `block:`",
+                    _first(document),
+                    help="begin with `spec: NAME` or `block: NAME`",
+                )
+    diagnostics.check()
+    return ParsedFile(file, spec, blocks)
+
+
+def parse_node(data: object, diagnostics: Diagnostics) -> NodeSpec:
+    """A block value such as `{use: mlp, with: {...}}`. Raises Abort after reporting."""
+    if not isinstance(data, Map):
+        span = data.span if isinstance(data, Located) else None
+        raise diagnostics.error("wrong-type", f"expected a block, found {describe(data)}", span)
+    node = validate(NodeSpec, data, diagnostics)
+    check_node(node, None, diagnostics)
+    return node
+
+
+def is_block_value(data: object) -> bool:
+    """Whether a value is written as a block: a mapping with `use` or `op`."""
+    return isinstance(data, Map) and any(form in data for form in NODE_FORMS)
+
+
+def check_name(key: str, span: Span, diagnostics: Diagnostics, what: str) -> None:
+    """A name that becomes an identifier of the emitted class."""
+    if not _IDENTIFIER.match(key) or keyword.iskeyword(key) or keyword.issoftkeyword(key):
+        diagnostics.error(
+            "bad-name",
+            f"`{key}` cannot be the name of {what}",
+            span,
+            help="use letters, digits and `_`, begin with a letter, and avoid Python's keywords",
+        )
+
+
+def check_node(node: NodeSpec, key: Key | None, diagnostics: Diagnostics) -> None:
+    """The combinations of fields that one node may have."""
+    span = key.span if key is not None else node.span
+    forms = [f for f in NODE_FORMS if getattr(node, f) is not None]
+    if len(forms) != 1:
+        found = " and ".join(f"`{f}`" for f in forms) or "none of them"
+        diagnostics.error("missing-field", f"a node has one of `op`, `use` and `same_as`, this one has {found}", span)
+        return
+    if forms[0] != "op" and node.attrs:
+        for attr in node.attrs:
+            cure = did_you_mean(attr, NodeSpec.keys()) if forms[0] == "same_as" else "params of a block stand under `with:`"
+            diagnostics.error("unknown-field", f"unknown field `{attr}`", attr.span, help=cure)
+    if forms[0] != "use":
+        for field in ("repeat", "params", "kinds", "order", "where", "reuse"):
+            if getattr(node, field):
+                name = NodeSpec.model_fields[field].alias or field
+                diagnostics.error("unknown-field", f"`{name}` belongs to a node with `use`", span)
+
+
+def _checked(body: B, diagnostics: Diagnostics) -> B:
+    """Names are identifiers, nodes are well formed, implicit inputs are fixed."""
+    for group, what in (("params", "a param"), ("let", "a value"), ("inputs", "an input"), ("outputs", "an output")):
+        for key in getattr(body, group):
+            check_name(key, key.span, diagnostics, what)
+    updates: dict[str, object] = {"nodes": chain(body.nodes, diagnostics)}
+    for group in ("add", "replace"):
+        chain(getattr(body, group), diagnostics)
+    if body.insert is not None:
+        chain(body.insert.nodes, diagnostics)
+    if isinstance(body, ModelSpec):
+        updates["blocks"] = {k: _checked(b, diagnostics) for k, b in body.blocks.items()}
+        for key in body.methods:
+            check_name(key, key.span, diagnostics, "a method")
+    return body.model_copy(update=updates)
+
+
+def chain(nodes: dict[Key, NodeSpec], diagnostics: Diagnostics) -> dict[Key, NodeSpec]:
+    """The nodes, each knowing the one before it."""
+    out: dict[Key, NodeSpec] = {}
+    previous: Key | None = None
+    for key, node in nodes.items():
+        check_name(key, key.span, diagnostics, "a node")
+        check_node(node, key, diagnostics)
+        if node.inputs is None and previous is not None:
+            node = node.model_copy(update={"previous": Located(str(previous), key.span, str(previous))})
+        out[key] = node
+        previous = key
+    return out
+
+
+def _first(document: Map) -> Span:
+    return next(iter(document)).span if document else document.span
+
+
+def read_spec(file: SourceFile) -> ParsedFile:
+    """Like `parse`, for a file that must hold a spec."""
+    parsed = parse(file)
+    if parsed.spec is None:
+        raise fail("missing-field", f"`{file.name}` holds blocks but no spec", None, help="add a document `spec: NAME`")
+    return parsed

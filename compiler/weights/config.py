@@ -1,0 +1,251 @@
+"""From a source's config.json, or a GGUF file's fields, to the spec it is of and that spec's params."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from compiler.diagnostics.diagnostic import Diagnostics, Note, fail
+from compiler.diagnostics.suggest import did_you_mean
+from compiler.source.text import SourceFile, Span, display_name
+from compiler.syntax.yaml import Key, Located, Map, Seq, parse_yaml
+from compiler.weights.config_table import ConfigKey, ConfigTable, Data, plain, same, word
+from compiler.weights.library import Library, WeightMap
+from compiler.weights.values import evaluate_text
+
+CONFIG = "config.json"
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A value of the source and its place."""
+
+    value: Any
+    span: Span
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A checkpoint folder of a known family: its spec, the params its config gives, the map that read it."""
+
+    spec: str
+    set: Mapping[str, Any]
+    map: WeightMap
+
+
+def recognise(source: Path, library: Library | None = None) -> Recognised:
+    """The spec and params of a folder with a config.json, of that file, or of a GGUF file. Raises CompileError."""
+    library = library or Library.standard()
+    if source.suffix == ".gguf":
+        tree: Map | Mapping[str, Any] = _gguf_fields(source)
+    else:
+        tree = read_json(source / CONFIG if source.is_dir() else source)
+    maps = [library.load(name) for name in library.names()]
+    chosen = _choose([m for m in maps if m.config is not None], tree, source)
+    return Recognised(chosen.spec, read_config(chosen, tree, _whole(tree, source)), chosen)
+
+
+def read_config(map: WeightMap, tree: Map | Mapping[str, Any], span: Span) -> dict[str, Any]:
+    """Our params from a source's config; block-valued ones as nested data. Raises CompileError."""
+    assert map.config is not None, f"the map {map.name} has no config section"
+    leaves = dict(_flatten(tree, "", map.config.paths(), span))
+    reading = _Reading(map, map.config, leaves, span)
+    reading.move()
+    reading.keys(map.config.keys)
+    reading.fixed()
+    reading.rest()
+    reading.diagnostics.check()
+    return reading.params
+
+
+def read_json(path: Path) -> Map:
+    """A JSON object with the place of every value. Raises CompileError."""
+    try:
+        file = SourceFile.read(path)
+        value = json.loads(file.text, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        raise fail("checkpoint-format", f"not JSON: {error.msg}", Span(file, error.lineno, error.colno, error.lineno, error.colno + 1)) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise fail("unreadable", f"cannot read {display_name(path)}: {error}", None) from None
+    if not isinstance(value, dict):
+        raise fail("checkpoint-format", "not a JSON object", Span(file, 1, 1, 1, 2))
+    return parse_yaml(file)[0]
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _gguf_fields(path: Path) -> Mapping[str, Any]:
+    from compiler.weights.headers import read_header
+
+    return read_header(path).metadata
+
+
+def _whole(tree: Map | Mapping[str, Any], source: Path) -> Span:
+    return tree.span if isinstance(tree, Map) else Span(SourceFile(display_name(source), ""), 0, 0, 0, 0)
+
+
+def _choose(maps: list[WeightMap], tree: Map | Mapping[str, Any], source: Path) -> WeightMap:
+    """The only map whose `match` the config meets."""
+    top = {str(key): plain(value) for key, value in tree.items()}
+    architectures = top.get("architectures") or []
+    typed = [m for m in maps if m.config and _typed(m.config, top)]
+    if not isinstance(tree, Map) or not architectures:
+        found = typed if len(typed) < 2 else [m for m in typed if m.config and m.config.match.bare]
+    else:
+        found = [m for m in typed if m.config and {str(a.value) for a in m.config.match.architectures} & {*architectures}]
+    if len(found) == 1:
+        return found[0]
+    what = f"architectures {', '.join(map(str, architectures))}" if architectures else f"model_type {top.get('model_type')}"
+    if found:
+        names = ", ".join(sorted(m.name for m in found))
+        raise fail("ambiguous-name", f"{display_name(source)}: several maps read {what}", _whole(tree, source), help=names)
+    known = sorted({str(a.value) for m in typed or maps if m.config for a in m.config.match.architectures})
+    raise fail(
+        "map-missing",
+        f"{display_name(source)}: no weight map reads {what} (model_type {top.get('model_type')})",
+        _whole(tree, source),
+        help="maps read " + ", ".join(known),
+    )
+
+
+def _typed(table: ConfigTable, top: Mapping[str, Any]) -> bool:
+    wanted = table.match
+    if wanted.metadata:
+        return all(key in top and same(top[key], value.value) for key, value in wanted.metadata.items())
+    return wanted.model_type is not None and top.get("model_type") == wanted.model_type.value
+
+
+def _flatten(node: Mapping[str, Any], prefix: str, known: frozenset[str], span: Span) -> Iterator[tuple[str, Leaf]]:
+    """Dotted path -> leaf; a mapping is opened only where the table knows something inside it."""
+    for key, value in node.items():
+        path = prefix + key
+        place = key.span if isinstance(key, Key) else span
+        if isinstance(value, Map) and any(name.startswith(path + ".") for name in known):
+            yield from _flatten(value, path + ".", known, place)
+        else:
+            yield path, Leaf(plain(value), value.span if isinstance(value, Located | Seq) else place)
+
+
+@dataclass
+class _Reading:
+    """One pass over a config; what was used is remembered, so that nothing is ignored in silence."""
+
+    map: WeightMap
+    table: ConfigTable
+    leaves: dict[str, Leaf]
+    span: Span
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
+    used: set[str] = field(default_factory=set[str])
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+
+    def move(self) -> None:
+        """Bring older spellings to where the keys stand today; two spellings must agree."""
+        for old, new in self.table.moved.items():
+            leaf = self.leaves.pop(old, None)
+            if leaf is None or leaf.value is None:
+                continue
+            inner = leaf.value if isinstance(leaf.value, dict) else None
+            pairs = {f"{new}.{key}": value for key, value in inner.items()} if inner is not None else {new: leaf.value}
+            for path, value in pairs.items():
+                present = self.leaves.setdefault(path, Leaf(value, leaf.span))
+                if not same(present.value, value):
+                    self._error(f"`{old}` gives {word(value)}, `{path}` gives {word(present.value)}", leaf)
+
+    def keys(self, keys: tuple[ConfigKey, ...]) -> None:
+        """Present keys first: the defaults of absent ones may be expressions in other params."""
+        absent = [key for key in keys if self._value(key) is None]
+        for key in keys:
+            leaf = self._value(key)
+            if leaf is not None:
+                self._read(key, leaf)
+        for key in absent:
+            self.used.add(key.path)
+            if key.default is None:
+                self.diagnostics.error(
+                    "config-value", f"the config has no `{key.path}`, which gives `{key.param}`", self.span, notes=(Note("the map reads it here", key.span),)
+                )
+                continue
+            with self.diagnostics.recover():
+                value = self._data(key.default)
+                if key.cases or key.values:
+                    self._read(key, Leaf(value, key.span))
+                else:
+                    self._give(str(key.param), value)
+
+    def fixed(self) -> None:
+        for path, data in self.table.fixed.items():
+            leaf = self.leaves.get(path)
+            self.used.add(path)
+            wanted = plain(data) if isinstance(data, Seq) else [plain(data)]
+            if leaf is None or any(same(leaf.value, value) for value in wanted):
+                continue
+            self._error(
+                f"`{path}` is {word(leaf.value)}; the spec {self.map.spec} has {word(wanted[0])} built in",
+                leaf,
+                notes=(Note("as the map says here", path.span),),
+            )
+
+    def rest(self) -> None:
+        for path, leaf in self.leaves.items():
+            known_empty = leaf.value is None and any(name.startswith(path + ".") for name in self.table.paths())
+            if path in self.used or self.table.ignores(path) or known_empty:
+                continue
+            near = did_you_mean(path, self.table.paths()) or f"add it to keys, fixed or ignore of {self.map.name}"
+            self.diagnostics.error(
+                "config-value", f"`{path}` is {word(leaf.value)}: the map {self.map.name} does not know this key", leaf.span, help=near
+            )
+
+    def _value(self, key: ConfigKey) -> Leaf | None:
+        """The leaf of a key; null counts as absent where there is a default."""
+        leaf = self.leaves.get(key.path)
+        return None if leaf is None or (leaf.value is None and key.default is not None) else leaf
+
+    def _read(self, key: ConfigKey, leaf: Leaf) -> None:
+        self.used.add(key.path)
+        with self.diagnostics.recover():
+            if key.cases:
+                self._case(key, leaf)
+            elif key.values is not None:
+                found = next((ours for theirs, ours in key.values.items() if theirs == word(leaf.value)), None)
+                if found is None:
+                    raise self._cannot(key, leaf, list(key.values))
+                self._give(str(key.param), found.value)
+            elif key.read is not None:
+                self._give(str(key.param), evaluate_text(key.read, {**self.params, "it": leaf.value}, self.diagnostics))
+            else:
+                self._give(str(key.param), leaf.value)
+
+    def _case(self, key: ConfigKey, leaf: Leaf) -> None:
+        case = next((case for case in key.cases if case.value == word(leaf.value)), None)
+        if case is None:
+            raise self._cannot(key, leaf, [case.value for case in key.cases])
+        for param, data in case.set.items():
+            self._give(param, self._data(data))
+        self.keys(case.keys)
+
+    def _cannot(self, key: ConfigKey, leaf: Leaf, known: list[str]) -> Exception:
+        return self._error(
+            f"`{key.path}` is {word(leaf.value)}, which the spec {self.map.spec} cannot express",
+            leaf,
+            notes=(Note("the map knows " + ", ".join(f"`{name}`" for name in known), key.span),),
+        )
+
+    def _data(self, data: Data) -> Any:
+        if isinstance(data, Located) and isinstance(data.value, str) and data.value.startswith("="):
+            return evaluate_text(data, self.params, self.diagnostics)
+        return plain(data)
+
+    def _give(self, param: str, value: Any) -> None:
+        *outer, last = param.split(".")
+        place = self.params
+        for step in outer:
+            place = place.setdefault(step, {})
+        place[last] = value
+
+    def _error(self, message: str, leaf: Leaf, notes: tuple[Note, ...] = ()) -> Exception:
+        return self.diagnostics.error("config-value", message, leaf.span, notes=notes)

@@ -1,0 +1,159 @@
+"""The config section of a map as data: which key of the source's config gives which param of ours.
+
+    keys:    their key -> our param, by name, through a table of values or an expression, or by cases
+    fixed:   values that our spec has built in; another value is an error
+    ignore:  keys that say nothing about the network, each with its reason; `name.` covers a whole namespace
+    moved:   older spellings -> where the key stands today
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.source.text import Span
+from compiler.syntax.weightmap import ConfigEntry, Data, KeyEntry, KeyForm, MatchEntry
+from compiler.syntax.yaml import Key, Located, Map, Seq
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one value of a choosing key means: params to set and further keys to read."""
+
+    value: str
+    set: Mapping[str, Data]
+    keys: tuple[ConfigKey, ...]
+
+
+@dataclass(frozen=True)
+class ConfigKey:
+    """One key, by its dotted path. `default` is what the source's own reader assumes."""
+
+    path: str
+    span: Span
+    param: str | None = None
+    values: Mapping[Key, Located] | None = None
+    read: Located | None = None
+    write: Located | None = None
+    default: Data | None = None
+    cases: tuple[Case, ...] = ()
+
+
+@dataclass(frozen=True)
+class ConfigTable:
+    match: MatchEntry
+    write: Mapping[str, Data]
+    moved: Mapping[str, str]
+    keys: tuple[ConfigKey, ...]
+    fixed: Mapping[Key, Data]
+    ignore: Mapping[Key, str]
+
+    def paths(self) -> frozenset[str]:
+        """Every path that the table mentions."""
+        keys = {key.path for key in every_key(self.keys)}
+        return frozenset({*keys, *self.fixed, *self.ignore, *self.moved, *self.moved.values()})
+
+    def ignores(self, path: str) -> bool:
+        return path in self.ignore or any(name.endswith(".") and path.startswith(name) for name in self.ignore)
+
+
+#: Finds the config sections that a fragment's name stands for.
+Fragments = Callable[[str, Span], list[ConfigEntry]]
+
+
+def every_key(keys: Iterable[ConfigKey]) -> Iterable[ConfigKey]:
+    """The keys and those that their cases bring."""
+    for key in keys:
+        yield key
+        for case in key.cases:
+            yield from every_key(case.keys)
+
+
+def read_table(sections: Sequence[ConfigEntry], fragments: Fragments, diagnostics: Diagnostics) -> ConfigTable | None:
+    """The table that sections make together, the later ones overriding the earlier key by key."""
+    if not sections:
+        return None
+    keys: dict[str, ConfigKey] = {}
+    fixed: dict[Key, Data] = {}
+    ignore: dict[Key, str] = {}
+    for prefix, section in [pair for section in sections for pair in _with_fragments(section, fragments)]:
+        for name, form in section.keys.items():
+            keys[prefix + name] = _key(name, form, prefix, diagnostics)
+        fixed.update({Key(prefix + name, name.span): value for name, value in section.fixed.items()})
+        ignore.update({Key(prefix + name, name.span): str(why.value) for name, why in section.ignore.items()})
+    matches = [section.match for section in sections if section.match.model_fields_set]
+    return ConfigTable(
+        match=matches[-1] if matches else MatchEntry(),
+        write={str(name): value for section in sections for name, value in section.write.items()},
+        moved={str(name): str(to.value) for section in sections for name, to in section.moved.items()},
+        keys=tuple(keys.values()),
+        fixed={name: value for name, value in fixed.items() if name not in keys},
+        ignore={name: why for name, why in ignore.items() if name not in keys and name not in fixed},
+    )
+
+
+def _with_fragments(section: ConfigEntry, fragments: Fragments) -> Iterable[tuple[str, ConfigEntry]]:
+    for name, prefixes in section.include.items():
+        for part in fragments(name, name.span):
+            yield from ((str(prefix.value), part) for prefix in prefixes)
+    yield "", section
+
+
+def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> ConfigKey:
+    if not isinstance(form, KeyEntry):
+        return ConfigKey(prefix + name, name.span, param=str(form.value))
+    if (form.param is None) == (form.cases is None):
+        diagnostics.error("missing-field", f"`{name}` gives a `param` or chooses between `cases`", name.span)
+    if form.values is not None and (form.read is not None or form.write is not None):
+        diagnostics.error("conflict", f"`{name}` has both `values` and expressions", name.span)
+    if (form.read is None) != (form.write is None):
+        diagnostics.error("missing-field", f"`{name}` needs `read` and `write`, each the other's inverse", name.span)
+    cases = [
+        Case(
+            str(value),
+            {str(param): data for param, data in case.set.items()},
+            tuple(_key(key, inner, prefix, diagnostics) for key, inner in case.keys.items()),
+        )
+        for value, case in (form.cases or {}).items()
+    ]
+    return ConfigKey(
+        prefix + name,
+        name.span,
+        str(form.param.value) if form.param else None,
+        form.values,
+        form.read,
+        form.write,
+        form.default,
+        tuple(cases),
+    )
+
+
+def plain(data: Any) -> Any:
+    """Data without places."""
+    if isinstance(data, Map):
+        return {str(key): plain(value) for key, value in data.items()}
+    if isinstance(data, Seq):
+        return [plain(value) for value in data]
+    return data.value if isinstance(data, Located) else data
+
+
+def same(a: Any, b: Any) -> bool:
+    """Equal as data: 1 and 1.0 are one number, true and 1 are not."""
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(same, a, b))
+    return type(a == b) is bool and a == b
+
+
+def word(value: Any) -> str:
+    """A value as it is written in JSON, a string without its quotes."""
+    if isinstance(value, str):
+        return value
+    import json
+
+    return json.dumps(value)

@@ -1,0 +1,105 @@
+"""The config table backwards: a config.json that the source's own tools accept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.ir.parameters import ParameterTable
+from compiler.weights.config_table import Case, ConfigKey, Data, every_key, plain, same, word
+from compiler.weights.library import WeightMap
+from compiler.weights.values import evaluate_text
+
+_ABSENT = object()
+
+
+def write_config(map: WeightMap, table: ParameterTable) -> dict[str, Any]:
+    """The source's config for a model with these params. Raises CompileError where it has no words for them."""
+    diagnostics = Diagnostics()
+    if map.config is None:
+        diagnostics.error("cannot-export", f"the map {map.name} has no config section", map.span)
+        diagnostics.check()
+        return {}
+    written: dict[str, Any] = {}
+    for path, data in map.config.write.items():
+        _put(written, path, plain(data), diagnostics, map)
+    _keys(map.config.keys, table.values, written, diagnostics, map)
+    diagnostics.check()
+    return written
+
+
+def _keys(
+    keys: tuple[ConfigKey, ...], values: Mapping[str, Any], written: dict[str, Any], diagnostics: Diagnostics, map: WeightMap
+) -> None:
+    for key in keys:
+        with diagnostics.recover():
+            if key.cases:
+                case = _case(key, values, diagnostics, map)
+                _put(written, key.path, case.value, diagnostics, map)
+                _keys(case.keys, values, written, diagnostics, map)
+            else:
+                _put(written, key.path, _theirs(key, values, diagnostics, map), diagnostics, map)
+
+
+def _theirs(key: ConfigKey, values: Mapping[str, Any], diagnostics: Diagnostics, map: WeightMap) -> Any:
+    """Their word for our value."""
+    value = _look(values, str(key.param))
+    if value is _ABSENT:
+        raise diagnostics.error("cannot-export", f"`{key.path}` needs the param `{key.param}`", key.span)
+    if key.values is not None:
+        found = [theirs for theirs, ours in key.values.items() if same(ours.value, value)]
+        if not found:
+            raise diagnostics.error(
+                "cannot-export", f"`{key.param}` is {word(value)}, for which {map.dialect} has no `{key.path}`", key.span
+            )
+        return str(found[0])
+    if key.write is not None:
+        return evaluate_text(key.write, {**values, "it": value}, diagnostics)
+    return value
+
+
+def _case(key: ConfigKey, values: Mapping[str, Any], diagnostics: Diagnostics, map: WeightMap) -> Case:
+    """The case whose settings the params have; params that only other cases set must be absent."""
+    owned = {param.split(".")[0] for case in key.cases for param in _params(case)}
+    for case in key.cases:
+        mine = {param.split(".")[0] for param in case.set}
+        chosen = all(_matches(_look(values, param), data) for param, data in case.set.items())
+        if chosen and not any(isinstance(values.get(param), Mapping) for param in owned - mine):
+            return case
+    held = ", ".join(f"{param}: {word(values.get(param))}" for param in sorted(owned))
+    raise diagnostics.error("cannot-export", f"no `{key.path}` of {map.dialect} stands for {held}", key.span)
+
+
+def _params(case: Case) -> list[str]:
+    return [*case.set, *(key.param for key in every_key(case.keys) if key.param)]
+
+
+def _matches(value: Any, wanted: Data) -> bool:
+    """A mapping is met by its own entries; further ones are read by the case's keys."""
+    expected = plain(wanted)
+    if isinstance(expected, dict):
+        return isinstance(value, Mapping) and all(same(value.get(key), item) for key, item in expected.items())
+    return same(value, expected)
+
+
+def _look(values: Mapping[str, Any], param: str) -> Any:
+    node: Any = values
+    for step in param.split("."):
+        if not isinstance(node, Mapping) or step not in node:
+            return _ABSENT
+        node = node[step]
+    return node
+
+
+def _put(written: dict[str, Any], path: str, value: Any, diagnostics: Diagnostics, map: WeightMap) -> None:
+    *outer, last = path.split(".")
+    place = written
+    for step in outer:
+        place = place.setdefault(step, {})
+    if last in place and not same(place[last], value):
+        diagnostics.error(
+            "cannot-export", f"`{path}` would be both {word(place[last])} and {word(value)} in {map.dialect}", map.span
+        )
+    place[last] = value
+

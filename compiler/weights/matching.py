@@ -1,0 +1,66 @@
+"""The file's keys as the rules name them: containers opened, wrappers stripped, older spellings replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.weights.expand import Expansion, expand, optional_prefixes
+from compiler.weights.library import WeightMap
+from compiler.ir.parameters import ParamValue
+
+
+@dataclass(frozen=True)
+class Matched:
+    """A map written out for a model and a file. actual: name in the rules -> key in the file."""
+
+    expansion: Expansion
+    actual: Mapping[str, str]
+    outside: tuple[str, ...]  # keys outside the container that holds the weights
+    container: str
+
+
+def match(
+    map: WeightMap, values: Mapping[str, ParamValue], keys: Iterable[str], diagnostics: Diagnostics
+) -> Matched:
+    """Two keys that become one name are a fault; the first keeps it."""
+    container, inside, outside = _unwrap(map, list(keys))
+    stripped = {key: _strip(map, key, len(container)) for key in inside}
+    prefixes = optional_prefixes(map)
+    absent = frozenset(p for p in prefixes if not any(name.startswith(p) for name in stripped.values()))
+    expansion = expand(map, values, absent if stripped else frozenset())
+    actual: dict[str, str] = {}
+    for key, name in stripped.items():
+        name = expansion.aliases.get(name, name)
+        first = actual.setdefault(name, key)
+        if first != key:
+            diagnostics.error(
+                "rule-collision", f"the checkpoint holds `{name}` twice: as `{first}` and as `{key}`", map.span
+            )
+    for copy, (means, _) in expansion.ties.items():
+        if means not in actual and copy in actual:
+            actual[means] = actual.pop(copy)
+    return Matched(expansion, actual, tuple(outside), container.removesuffix("."))
+
+
+def _unwrap(map: WeightMap, keys: list[str]) -> tuple[str, list[str], list[str]]:
+    """The first container that the file has, what is in it and what is not."""
+    for name in map.unwrap:
+        prefix = name + "."
+        inside = [key for key in keys if key.startswith(prefix)]
+        if inside:
+            return prefix, inside, [key for key in keys if not key.startswith(prefix)]
+    return "", keys, []
+
+
+def _strip(map: WeightMap, key: str, start: int) -> str:
+    """The key without its container and without wrapper prefixes, in whatever order they were put around it."""
+    name = key[start:]
+    changed = True
+    while changed:
+        changed = False
+        for prefix in map.strip:
+            if name.startswith(prefix):
+                name, changed = name[len(prefix) :], True
+    return name
