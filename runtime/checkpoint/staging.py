@@ -84,10 +84,10 @@ def staged(folder: Path, names: Iterable[str], size: int, *, force: bool) -> Ite
     the way was not written here or has changed since; and after removing what it wrote if writing fails.
     """
     folder = folder.resolve()
-    _refuse_foreign(folder, names, force)
     base = folder if folder.exists() else folder.parent
     staging = Staging(folder, base / f".{folder.name}.{secrets.token_hex(8)}.tmp")
     try:
+        _refuse_foreign(folder, names, force)
         staging.temporary.mkdir(parents=True)
         free = shutil.disk_usage(staging.temporary).free
         if free < size:
@@ -107,7 +107,7 @@ def _refuse_foreign(folder: Path, names: Iterable[str], force: bool) -> None:
         return
     sums = _known(folder)
     in_the_way = sorted(name for name in {*names, *_weight_files(folder)} if os.path.lexists(folder / name))
-    foreign = [name for name in in_the_way if _digest(folder / name) != sums.get(name)]
+    foreign = [name for name in in_the_way if name not in sums or _digest(folder / name) != sums[name]]
     if os.path.lexists(folder / SUMS) and not sums:
         foreign.append(SUMS)
     if foreign:
