@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from compiler.source.text import SourceFile, Span, display_name
 from compiler.syntax.yaml import Key, Located, Map, Seq, parse_yaml
 from compiler.weights.config_table import ConfigKey, ConfigTable, Data, plain, same, word
 from compiler.weights.library import Library, WeightMap
+from compiler.weights.readers.strict_json import JsonFault, loads
 from compiler.weights.values import evaluate_text
 
 CONFIG = "config.json"
@@ -65,18 +65,14 @@ def read_json(path: Path) -> Map:
     """A JSON object with the place of every value. Raises CompileError."""
     try:
         file = SourceFile.read(path)
-        value = json.loads(file.text, parse_constant=_no_constant)
-    except json.JSONDecodeError as error:
-        raise fail("checkpoint-format", f"not JSON: {error.msg}", Span(file, error.lineno, error.colno, error.lineno, error.colno + 1)) from None
-    except (OSError, ValueError, RecursionError) as error:
+        value = loads(file.text.encode("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
         raise fail("unreadable", f"cannot read {display_name(path)}: {error}", None) from None
+    except JsonFault as error:
+        raise fail("checkpoint-format", f"not JSON: {error}", Span(file, 0, 0, 0, 0)) from None
     if not isinstance(value, dict):
         raise fail("checkpoint-format", "not a JSON object", Span(file, 1, 1, 1, 2))
     return parse_yaml(file)[0]
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
 
 
 def _gguf_fields(path: Path) -> Mapping[str, Any]:
