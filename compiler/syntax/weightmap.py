@@ -25,6 +25,8 @@ from compiler.syntax.yaml import Key, Located, Map, Seq, parse_yaml
 
 
 def _text(value: Located) -> Located:
+    if value.value is None:
+        raise ValueError("a text is missing here; inside { } a text that holds a comma needs quotes")
     if not isinstance(value.value, str):
         raise ValueError("a text belongs here")
     return value

@@ -76,9 +76,11 @@ def read_json(path: Path) -> Map:
 
 
 def _gguf_fields(path: Path) -> Mapping[str, Any]:
+    """The file's fields, and the shape of each tensor as `tensor:NAME`: some facts stand nowhere else."""
     from compiler.weights.headers import read_header
 
-    return read_header(path).metadata
+    header = read_header(path)
+    return {**header.metadata, **{f"tensor:{key}": list(info.shape) for key, info in header.tensors.items()}}
 
 
 def _whole(tree: Map | Mapping[str, Any], source: Path) -> Span:
@@ -91,7 +93,7 @@ def _choose(maps: list[WeightMap], tree: Map | Mapping[str, Any], source: Path) 
     architectures = top.get("architectures") or []
     typed = [m for m in maps if m.config and _typed(m.config, top)]
     if not isinstance(tree, Map) or not architectures:
-        found = typed if len(typed) < 2 else [m for m in typed if m.config and m.config.match.bare]
+        found = typed if len(typed) < 2 else [m for m in typed if m.config and m.config.match.bare and m.config.match.bare.value]
     else:
         found = [m for m in typed if m.config and {str(a.value) for a in m.config.match.architectures} & {*architectures}]
     if len(found) == 1:
@@ -167,18 +169,16 @@ class _Reading:
                 )
                 continue
             with self.diagnostics.recover():
-                value = self._data(key.default)
-                if key.cases or key.values:
-                    self._read(key, Leaf(value, key.span))
-                else:
-                    self._give(str(key.param), value)
+                self._read(key, Leaf(self._data(key.default), key.span))
 
     def fixed(self) -> None:
         for path, data in self.table.fixed.items():
             leaf = self.leaves.get(path)
             self.used.add(path)
-            wanted = plain(data) if isinstance(data, Seq) else [plain(data)]
-            if leaf is None or any(same(leaf.value, value) for value in wanted):
+            if leaf is None:
+                continue
+            wanted = [self._data(item) for item in (data if isinstance(data, Seq) else [data])]
+            if any(same(leaf.value, value) for value in wanted):
                 continue
             self._error(
                 f"`{path}` is {word(leaf.value)}; the spec {self.map.spec} has {word(wanted[0])} built in",
@@ -210,18 +210,19 @@ class _Reading:
                 found = next((ours for theirs, ours in key.values.items() if theirs == word(leaf.value)), None)
                 if found is None:
                     raise self._cannot(key, leaf, list(key.values))
-                self._give(str(key.param), found.value)
+                self._give(str(key.param), found.value, leaf)
             elif key.read is not None:
-                self._give(str(key.param), evaluate_text(key.read, {**self.params, "it": leaf.value}, self.diagnostics))
+                scope = {**self.params, "it": leaf.value}
+                self._give(str(key.param), evaluate_text(key.read, scope, self.diagnostics), leaf)
             else:
-                self._give(str(key.param), leaf.value)
+                self._give(str(key.param), leaf.value, leaf)
 
     def _case(self, key: ConfigKey, leaf: Leaf) -> None:
         case = next((case for case in key.cases if case.value == word(leaf.value)), None)
         if case is None:
             raise self._cannot(key, leaf, [case.value for case in key.cases])
         for param, data in case.set.items():
-            self._give(param, self._data(data))
+            self._give(param, self._data(data), leaf)
         self.keys(case.keys)
 
     def _cannot(self, key: ConfigKey, leaf: Leaf, known: list[str]) -> Exception:
@@ -236,12 +237,15 @@ class _Reading:
             return evaluate_text(data, self.params, self.diagnostics)
         return plain(data)
 
-    def _give(self, param: str, value: Any) -> None:
+    def _give(self, param: str, value: Any, leaf: Leaf) -> None:
+        """Set a param; keys that give the same one must agree."""
         *outer, last = param.split(".")
         place = self.params
         for step in outer:
             place = place.setdefault(step, {})
-        place[last] = value
+        if not same(place.setdefault(last, value), value):
+            known = f"the spec {self.map.spec} has one `{param}`, which other keys say is {word(place[last])}"
+            self._error(f"{word(value)} here, but {known}", leaf)
 
     def _error(self, message: str, leaf: Leaf, notes: tuple[Note, ...] = ()) -> Exception:
         return self.diagnostics.error("config-value", message, leaf.span, notes=notes)

@@ -8,11 +8,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.source.text import Span
 from compiler.syntax.weightmap import ConfigEntry, Data, KeyEntry, KeyForm, MatchEntry
 from compiler.syntax.yaml import Key, Located, Map, Seq
@@ -94,11 +94,17 @@ def read_table(sections: Sequence[ConfigEntry], fragments: Fragments, diagnostic
     )
 
 
-def _with_fragments(section: ConfigEntry, fragments: Fragments) -> Iterable[tuple[str, ConfigEntry]]:
+def _with_fragments(
+    section: ConfigEntry, fragments: Fragments, prefix: str = "", seen: tuple[str, ...] = ()
+) -> Iterator[tuple[str, ConfigEntry]]:
+    """A section after those it includes, each with the prefix under which its keys stand."""
     for name, prefixes in section.include.items():
+        if name in seen:
+            raise fail("cycle", f"`{name}` includes itself", name.span)
         for part in fragments(name, name.span):
-            yield from ((str(prefix.value), part) for prefix in prefixes)
-    yield "", section
+            for inner in prefixes:
+                yield from _with_fragments(part, fragments, prefix + str(inner.value), (*seen, name))
+    yield prefix, section
 
 
 def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> ConfigKey:
@@ -108,8 +114,8 @@ def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> Con
         diagnostics.error("missing-field", f"`{name}` gives a `param` or chooses between `cases`", name.span)
     if form.values is not None and (form.read is not None or form.write is not None):
         diagnostics.error("conflict", f"`{name}` has both `values` and expressions", name.span)
-    if (form.read is None) != (form.write is None):
-        diagnostics.error("missing-field", f"`{name}` needs `read` and `write`, each the other's inverse", name.span)
+    if form.write is not None and form.read is None:
+        diagnostics.error("missing-field", f"`{name}` needs `read`, the inverse of `write`", name.span)
     cases = [
         Case(
             str(value),

@@ -7,6 +7,7 @@ from typing import Any
 
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.ir.parameters import ParameterTable
+from compiler.syntax.yaml import Located
 from compiler.weights.config_table import Case, ConfigKey, Data, every_key, plain, same, word
 from compiler.weights.library import WeightMap
 from compiler.weights.values import evaluate_text
@@ -54,6 +55,8 @@ def _theirs(key: ConfigKey, values: Mapping[str, Any], diagnostics: Diagnostics,
                 "cannot-export", f"`{key.param}` is {word(value)}, for which {map.dialect} has no `{key.path}`", key.span
             )
         return str(found[0])
+    if key.read is not None and key.write is None:
+        raise diagnostics.error("cannot-export", f"`{key.path}` is read, never written", key.span)
     if key.write is not None:
         return evaluate_text(key.write, {**values, "it": value}, diagnostics)
     return value
@@ -64,7 +67,7 @@ def _case(key: ConfigKey, values: Mapping[str, Any], diagnostics: Diagnostics, m
     owned = {param.split(".")[0] for case in key.cases for param in _params(case)}
     for case in key.cases:
         mine = {param.split(".")[0] for param in case.set}
-        chosen = all(_matches(_look(values, param), data) for param, data in case.set.items())
+        chosen = all(same(_look(values, param), _data(data, values, diagnostics)) for param, data in case.set.items())
         if chosen and not any(isinstance(values.get(param), Mapping) for param in owned - mine):
             return case
     held = ", ".join(f"{param}: {word(values.get(param))}" for param in sorted(owned))
@@ -75,12 +78,10 @@ def _params(case: Case) -> list[str]:
     return [*case.set, *(key.param for key in every_key(case.keys) if key.param)]
 
 
-def _matches(value: Any, wanted: Data) -> bool:
-    """A mapping is met by its own entries; further ones are read by the case's keys."""
-    expected = plain(wanted)
-    if isinstance(expected, dict):
-        return isinstance(value, Mapping) and all(same(value.get(key), item) for key, item in expected.items())
-    return same(value, expected)
+def _data(data: Data, values: Mapping[str, Any], diagnostics: Diagnostics) -> Any:
+    if isinstance(data, Located) and isinstance(data.value, str) and data.value.startswith("="):
+        return evaluate_text(data, values, diagnostics)
+    return plain(data)
 
 
 def _look(values: Mapping[str, Any], param: str) -> Any:

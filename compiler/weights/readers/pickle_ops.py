@@ -129,9 +129,9 @@ def operations(data: bytes) -> Iterator[tuple[str, Any, int]]:
         if found is None:
             raise PickleFault(f"opcode 0x{data[offset]:02x} is not part of any checkpoint", offset)
         name, read = found
+        if name == "STOP" and stream.at != len(data):
+            raise PickleFault(f"{len(data) - stream.at} bytes follow its end", stream.at)
         yield name, read(stream) if read is not None else None, offset
         if name == "STOP":
-            if stream.at != len(data):
-                raise PickleFault(f"{len(data) - stream.at} bytes follow its end", stream.at)
             return
     raise PickleFault(f"more than {MAX_OPERATIONS} operations", stream.at)

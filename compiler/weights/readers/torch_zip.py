@@ -69,7 +69,7 @@ def _open(file: CheckpointFile) -> _Archive:
     root = next(iter(roots)) + "/" if len(roots) == 1 else ""
     if not root or root + "data.pkl" not in members or root + "version" not in members:
         raise damaged(
-            file.path, "a zip archive, but not one that torch.save wrote: it lacks data.pkl or version"
+            file.path, "a zip archive, but not of PyTorch: it lacks data.pkl or version"
         )
     archive = _Archive(file, root, members)
     if root + "byteorder" in members and archive.bytes_of("byteorder", 16) != b"little":

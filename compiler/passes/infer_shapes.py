@@ -1,0 +1,294 @@
+"""infer_shapes: Graph -> TypedGraph. Every value gets a dtype and a symbolic shape, or a fault says why not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note
+from compiler.ir.dims import Dim, Proof, dim, symbol
+from compiler.ir.graph import Attr, Block, Graph, Node, OpNode, Ref, RepeatNode, SameNode, UseNode
+from compiler.ir.opdef import OpCall, OpFault, Typing
+from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
+from compiler.ir.types import TensorType
+from compiler.ir.values import Value, ValueFault
+from compiler.ops.table import OPS
+from compiler.passes.bind import Binder, forced
+from compiler.source.text import Span
+
+MAX_ELEMENTS = 2**40
+KEY_LENGTH = "K"
+
+
+def infer_shapes(graph: Graph) -> TypedGraph:
+    """Raises CompileError with every shape and dtype fault that does not follow from another."""
+    diagnostics = Diagnostics()
+    inference = _Inference(diagnostics, _has_cache(graph.root))
+    root = None
+    with diagnostics.recover():
+        root = inference.block(graph.root, {p.name: None for p in graph.root.inputs}, {})
+    diagnostics.check()
+    assert root is not None
+    return TypedGraph(graph, root, inference.cached)
+
+
+def _has_cache(block: Block) -> bool:
+    for node in block.nodes:
+        match node.action:
+            case OpNode(op="cache"):
+                return True
+            case UseNode(block=inner) if _has_cache(inner):
+                return True
+            case RepeatNode(bodies=bodies) if any(_has_cache(b) for b in bodies):
+                return True
+            case _:
+                continue
+    return False
+
+
+@dataclass
+class _Open:
+    """A block whose nodes are being typed."""
+
+    block: Block
+    binder: Binder
+    types: dict[Ref, TensorType] = field(default_factory=dict[Ref, TensorType])
+    spans: dict[str, Span] = field(default_factory=dict[str, Span])
+    nodes: dict[str, TypedNode] = field(default_factory=dict[str, TypedNode])
+
+
+@dataclass
+class _Inference:
+    diagnostics: Diagnostics
+    cached: bool
+    dims: dict[str, dict[str, Dim]] = field(default_factory=dict[str, dict[str, Dim]])
+
+    def block(self, block: Block, types: Mapping[str, TensorType | None], spans: Mapping[str, Span]) -> TypedBlock:
+        """Type an instance. A type of None marks an input of the spec, whose free dims become symbols."""
+        title = f"block `{block.name}`" if block.path else f"spec `{block.name}`"
+        binder = Binder(title, block.path, self._params(block), self.diagnostics)
+        self.dims[block.path] = binder.dims
+        here = _Open(block, binder)
+        for port in block.inputs:
+            with self.diagnostics.recover():
+                found = types[port.name]
+                if found is None:
+                    found = self._symbolic(binder, port.name, block)
+                if port.pattern is not None:
+                    binder.bind(port, found, spans.get(port.name, port.span))
+                here.types[Ref(port.name)] = found
+                here.spans[port.name] = port.span
+        self._check_params(block)
+        for node in block.nodes:
+            with self.diagnostics.recover():
+                typed = self._node(node, here)
+                here.nodes[node.name] = typed
+                here.spans[node.name] = node.span
+                for found in (*typed.outputs.values(), *(TensorType(w.dtype, w.shape) for w in typed.weights)):
+                    self._check_size(found, node)
+                for port_name, found in typed.outputs.items():
+                    here.types[Ref(node.name, port_name)] = found
+        inputs = {p.name: here.types[Ref(p.name)] for p in block.inputs if Ref(p.name) in here.types}
+        params = {n: self._quiet(a) for n, a in block.params.items()}
+        return TypedBlock(block, binder.dims, params, inputs, tuple(here.nodes.values()))
+
+    def _params(self, block: Block) -> Callable[[str], Value]:
+        def param(name: str) -> Value:
+            return forced(block.params[name].value, self.dims)
+
+        return param
+
+    def _quiet(self, attr: Attr) -> Value:
+        try:
+            return forced(attr.value, self.dims)
+        except ValueFault:
+            return None
+
+    def _check_params(self, block: Block) -> None:
+        for attr in block.params.values():
+            try:
+                forced(attr.value, self.dims)
+            except ValueFault as fault:
+                self.diagnostics.error("expr-value", str(fault), attr.span, notes=self._dim_notes(block))
+
+    def _dim_notes(self, block: Block) -> tuple[Note, ...]:
+        dims = self.dims[block.path]
+        known = ", ".join(f"{n} = {d}" for n, d in dims.items())
+        return (Note(f"in block `{block.name}`: {known}"),) if known else ()
+
+    def _symbolic(self, binder: Binder, name: str, block: Block) -> TensorType:
+        """The type of a spec input: axes that are no params become symbols."""
+        port = block.input(name)
+        assert port.pattern is not None
+        shape: list[Dim] = []
+        for axis in port.pattern.axes:
+            if axis.size is None:
+                raise self.diagnostics.error("bad-pattern", f"a spec input cannot hold `...`: {port.pattern}", port.span)
+            label = axis.name
+            if label is not None and label not in block.params:
+                shape.append(symbol(label))
+            else:
+                shape.append(binder.expected(axis.size, port))
+        return TensorType(port.pattern.dtype, tuple(shape))
+
+    # -- nodes ----------------------------------------------------------------------------------------------
+
+    def _node(self, node: Node, here: _Open) -> TypedNode:
+        if any(ref not in here.types for ref in node.refs()):
+            raise Abort(node.name)  # an earlier fault left an input untyped
+        match node.action:
+            case OpNode():
+                return self._op(node, node.action, here)
+            case UseNode(block=block):
+                child = self._child(block, node, here)
+                return TypedNode(node, _outputs(child), {}, (), child.flops, (child,))
+            case RepeatNode():
+                return self._repeat(node, node.action, here)
+            case SameNode(target=target):
+                return self._same(node, target, here)
+
+    def _child(self, block: Block, node: Node, here: _Open) -> TypedBlock:
+        types: dict[str, TensorType | None] = {}
+        for port in block.inputs:
+            ref = node.inputs[port.name]
+            assert isinstance(ref, Ref)
+            types[port.name] = here.types[ref]
+        child = self.block(block, types, {**{p.name: node.span for p in block.inputs}, **node.input_spans})
+        if any(ref not in _typed_refs(child) for ref in block.outputs.values()):
+            raise Abort(node.name)
+        return child
+
+    def _repeat(self, node: Node, action: RepeatNode, here: _Open) -> TypedNode:
+        children = tuple(self._child(body, node, here) for body in action.bodies)
+        carried = node.inputs[action.carried]
+        assert isinstance(carried, Ref)
+        before = here.types[carried]
+        total = dim(0)
+        for child, count in zip(children, [action.layers.count(k) for k in range(len(children))], strict=True):
+            after = next(iter(_outputs(child).values()))
+            if not _same(before, after):
+                raise self.diagnostics.error(
+                    "shape-mismatch",
+                    f"the layers of `{node.name}` do not chain: one takes {before} and gives {after}",
+                    node.span,
+                    notes=(Note(f"the block `{child.block.name}` gives it here", _output_span(child)),),
+                )
+            total = total + child.flops * dim(count)
+        return TypedNode(node, _outputs(children[0]), {}, (), total, children)
+
+    def _same(self, node: Node, target: str, here: _Open) -> TypedNode:
+        original = here.nodes[target]
+        again = Node(node.name, node.span, original.node.action, node.inputs, node.outputs, input_spans=node.input_spans)
+        typed = self._node(again, here)
+        if [w.shape for w in typed.weights] != [w.shape for w in original.weights]:
+            raise self.diagnostics.error(
+                "shape-mismatch",
+                f"`{node.name}` calls `{target}` with an input that needs other weights",
+                node.span,
+                notes=(Note("the first call", original.node.span),),
+            )
+        return TypedNode(node, typed.outputs, typed.attrs, (), typed.flops, typed.children)
+
+    def _op(self, node: Node, action: OpNode, here: _Open) -> TypedNode:
+        op = OPS[action.op]
+        attrs = {n: self._attr(a, here.block) for n, a in action.attrs.items()}
+        call = self._call(node, attrs, here)
+        try:
+            typing = op.infer(call)
+            flops = op.cost(call, typing)
+        except OpFault as fault:
+            raise self._fault(fault, node, action, here) from None
+        weights = tuple(w for w in typing.weights if w.name not in action.shares)
+        self._check_shares(node, action, typing, here)
+        return TypedNode(node, typing.outputs, attrs, weights, flops)
+
+    def _attr(self, attr: Attr, block: Block) -> Value:
+        try:
+            return forced(attr.value, self.dims)
+        except ValueFault as fault:
+            raise self.diagnostics.error("expr-value", str(fault), attr.span, notes=self._dim_notes(block)) from None
+
+    def _call(self, node: Node, attrs: Mapping[str, Value], here: _Open) -> OpCall:
+        single: dict[str, TensorType] = {}
+        lists: dict[str, tuple[TensorType, ...]] = {}
+        for port, ref in node.inputs.items():
+            if isinstance(ref, tuple):
+                lists[port] = tuple(here.types[r] for r in ref)
+            else:
+                single[port] = here.types[ref]
+        length = single["x"].shape[1] if "x" in single and single["x"].rank > 1 else dim(1)
+        if self.cached:
+            length = symbol(KEY_LENGTH)
+
+        def axes(name: str) -> Dim | None:
+            if name in here.binder.dims:
+                return here.binder.dims[name]
+            if name not in here.block.params:
+                return None
+            value = forced(here.block.params[name].value, self.dims)
+            if isinstance(value, int) and not isinstance(value, bool):
+                return dim(value)
+            return value if isinstance(value, Dim) else None
+
+        return OpCall(single, lists, attrs, axes, length)
+
+    def _check_shares(self, node: Node, action: OpNode, typing: Typing, here: _Open) -> None:
+        """A shared weight exists, belongs to an earlier node, and has the shape that this op needs."""
+        for name, attr in action.shares.items():
+            own = next((w for w in typing.weights if w.name == name), None)
+            owner, _, weight = str(attr.value).rpartition(".")
+            found = next((w for w in here.nodes[owner].weights if w.name == weight), None) if owner in here.nodes else None
+            if own is None or found is None:
+                known = [f"{n}.{w.name}" for n, t in here.nodes.items() for w in t.weights]
+                missing = f"op `{action.op}` has no weight `{name}`" if own is None else f"there is no weight `{attr.value}`"
+                raise self.diagnostics.error("unknown-ref", missing, attr.span, help="known here: " + ", ".join(known[:8]))
+            if [d.constant for d in own.shape] != [d.constant for d in found.shape]:
+                raise self.diagnostics.error(
+                    "shape-mismatch",
+                    f"`{node.name}.{name}` is {_shape(own.shape)}, `{attr.value}` is {_shape(found.shape)}",
+                    attr.span,
+                    notes=(Note(f"`{owner}` stands here", here.spans[owner]),),
+                )
+
+    def _fault(self, fault: OpFault, node: Node, action: OpNode, here: _Open) -> Abort:
+        """An op's refusal as a diagnostic: at the input or attribute that disagrees, with where each input is from."""
+        span = node.input_spans.get(fault.port, node.span)
+        if fault.attr in action.attrs:
+            span = action.attrs[fault.attr].span
+        notes: list[Note] = []
+        for port, refs in node.inputs.items():
+            for ref in refs if isinstance(refs, tuple) else (refs,):
+                notes.append(Note(f"`{port}` is {here.types[ref]}, from `{ref.node}`", here.spans.get(ref.node)))
+        return self.diagnostics.error(
+            fault.code, f"`{node.name}` ({action.op}): {fault.message}", span, notes=tuple(notes), help=fault.help
+        )
+
+    def _check_size(self, found: TensorType, node: Node) -> None:
+        fixed = 1
+        for size in found.shape:
+            fixed *= size.constant or 1
+        if fixed > MAX_ELEMENTS:
+            self.diagnostics.error("too-large", f"`{node.name}` is {found}: more than 2^40 elements", node.span)
+
+
+def _outputs(child: TypedBlock) -> dict[str, TensorType]:
+    return {name: child.type_of(ref) for name, ref in child.block.outputs.items()}
+
+
+def _typed_refs(child: TypedBlock) -> set[Ref]:
+    refs = {Ref(n) for n in child.inputs}
+    return refs | {Ref(t.node.name, p) for t in child.nodes for p in t.outputs}
+
+
+def _output_span(child: TypedBlock) -> Span:
+    return next(iter(child.block.output_spans.values()))
+
+
+def _same(a: TensorType, b: TensorType) -> bool:
+    if a.rank != b.rank or a.dtype != b.dtype:
+        return False
+    return all(x.compare(y) is Proof.PROVED for x, y in zip(a.shape, b.shape, strict=True))
+
+
+def _shape(dims: tuple[Dim, ...]) -> str:
+    return "[" + ", ".join(map(str, dims)) + "]"
