@@ -22,7 +22,11 @@ _FLAGS: Final = (
 
 def place(path: Path) -> Span:
     """The file as a whole."""
-    return Span(SourceFile(display_name(path), ""), 0, 0, 0, 0)
+    try:
+        name = display_name(path)
+    except (OSError, RuntimeError):  # a link in a circle has no other name
+        name = str(path)
+    return Span(SourceFile(name, "", path), 0, 0, 0, 0)
 
 
 def shown(name: object) -> str:

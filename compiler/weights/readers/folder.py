@@ -28,8 +28,12 @@ _DEVICES: Final = frozenset(
 
 def locate(folder: Path) -> Path:
     """The file or index of a folder that holds the weights. CompileError when none does, or two could."""
-    present = [name for name in CANDIDATES if (folder / name).is_symlink() or (folder / name).exists()]
-    ggufs = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".gguf"))
+    try:
+        names = {entry.name for entry in folder.iterdir()}
+    except OSError as error:
+        raise fail("unreadable", f"{folder.name}: {error.strerror}", place(folder)) from None
+    present: list[str] = [name for name in CANDIDATES if name in names]
+    ggufs = sorted(name for name in names if name.endswith(".gguf"))
     if not present and len(ggufs) == 1:
         present = ggufs
     if not present and ggufs:
@@ -39,31 +43,29 @@ def locate(folder: Path) -> Path:
         raise fail("not-found", f"no weights in this folder; looked for {looked}", place(folder))
     if present[0] + INDEX_SUFFIX in present:
         raise _ambiguous(folder, [present[0], present[0] + INDEX_SUFFIX])
-    return inside(folder, present[0], "the folder")
+    return _inside(folder, present[0], "the folder")
 
 
 def _ambiguous(folder: Path, names: list[str]) -> CompileError:
     listed = ", ".join(names[:10])
-    help = "pass the file itself instead of its folder"
-    return fail(
-        "ambiguous-name", f"more than one file could hold the weights: {listed}", place(folder), help=help
-    )
+    message = f"more than one file could hold the weights: {listed}"
+    return fail("ambiguous-name", message, place(folder), help="pass the file itself instead of its folder")
 
 
-def inside(folder: Path, name: str, where: str) -> Path:
-    """`folder/name`, for a plain name whose file stands in the folder or in the blobs of a hub cache."""
-    reason = name_reason(name)
-    if reason:
-        raise fail("checkpoint-path", f"{where}: {shown(repr(name))} {reason}", place(folder))
+def _inside(folder: Path, name: str, where: str) -> Path:
+    """`folder/name`, which may be a link only into the folder or into the blobs of its hub cache."""
     path = folder / name
     if not path.is_symlink():
         return path
-    target, home = path.resolve(), folder.resolve()
+    try:
+        target, home = path.resolve(), folder.resolve()
+    except (OSError, RuntimeError):
+        raise fail("checkpoint-path", f"{where}: '{name}' is a link in a circle", place(folder)) from None
     allowed = [home, *(up.parent / "blobs" for up in home.parents if up.name == "snapshots")]
     if not any(target.is_relative_to(root) for root in allowed):
         message = f"{where}: '{name}' is a link that leads out of the folder"
         raise fail("checkpoint-path", message, place(folder), help="pass the file it leads to")
-    return target
+    return path
 
 
 def name_reason(name: str) -> str:
@@ -78,14 +80,12 @@ def name_reason(name: str) -> str:
 def read_index(path: Path, read_shard: Callable[[Path], Header]) -> Header:
     """The union of the shards that an index lists. Raises CompileError naming all that disagrees."""
     listed = _weight_map(path)
-    shards = {name: inside(path.parent, name, path.name) for name in sorted(set(listed.values()))}
+    shards = {name: _inside(path.parent, name, path.name) for name in sorted(set(listed.values()))}
     headers = {name: read_shard(shard) for name, shard in shards.items()}
     tensors = _merged(path, listed, headers)
     kinds = {header.format for header in headers.values()}
     if len(kinds) != 1:
-        raise damaged(
-            path, f"its shards are of different kinds: {', '.join(sorted(kinds)) or 'there are none'}"
-        )
+        raise damaged(path, f"its shards are of {len(kinds)} kinds, not one: {', '.join(sorted(kinds))}")
     return Header(path, kinds.pop(), tensors, _common(list(headers.values())))
 
 

@@ -67,10 +67,8 @@ def _open(file: CheckpointFile) -> _Archive:
     members = read_members(file)
     roots = {name.partition("/")[0] for name in members}
     root = next(iter(roots)) + "/" if len(roots) == 1 else ""
-    if not root or root + "data.pkl" not in members or root + "version" not in members:
-        raise damaged(
-            file.path, "a zip archive, but not of PyTorch: it lacks data.pkl or version"
-        )
+    if not root or root + "data.pkl" not in members:
+        raise damaged(file.path, "a zip archive, but not of PyTorch: it has no single data.pkl")
     archive = _Archive(file, root, members)
     if root + "byteorder" in members and archive.bytes_of("byteorder", 16) != b"little":
         raise damaged(file.path, "written on a big-endian machine, which is not read")

