@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 TensorOf = Callable[[str], "torch.Tensor"]
 
 
-def load_plan(plan: LoadPlan, tensor_of: TensorOf, module: torch.nn.Module, dtype: torch.dtype | None = None) -> None:
+def load_plan(
+    plan: LoadPlan, tensor_of: TensorOf, module: torch.nn.Module, dtype: torch.dtype | None = None
+) -> None:
     """Give the module its tensors; floats in `dtype`, or as the checkpoint has them.
 
     A tensor that the file holds as it stands becomes the parameter without a copy. The others are made one group at a
@@ -113,7 +115,9 @@ def _check_ties(plan: LoadPlan, tensor_of: TensorOf) -> None:
     diagnostics.check()
 
 
-def _same(plan: LoadPlan, move: Move, copies: Group, first: Move, originals: Group, tensor_of: TensorOf) -> bool:
+def _same(
+    plan: LoadPlan, move: Move, copies: Group, first: Move, originals: Group, tensor_of: TensorOf
+) -> bool:
     import torch
 
     if move.piece == first.piece:

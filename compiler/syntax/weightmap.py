@@ -14,7 +14,7 @@ A file without `spec` is a fragment: it exists to be named by `include`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, InstanceOf, Tag, ValidationError
 
@@ -188,7 +188,9 @@ def parse_weightmap(file: SourceFile) -> tuple[WeightMapFile, Span]:
     documents = parse_yaml(file)
     root = documents[0]
     if len(documents) > 1:
-        diagnostics.error("bad-value", "a weight map is one document", documents[1].span, help="split the file")
+        diagnostics.error(
+            "bad-value", "a weight map is one document", documents[1].span, help="split the file"
+        )
     if "weightmap" not in root:
         diagnostics.error("missing-field", "not a weight map", root.span, help="begin with `weightmap: 1`")
     diagnostics.check()
@@ -202,32 +204,35 @@ def parse_weightmap(file: SourceFile) -> tuple[WeightMapFile, Span]:
 
 
 def _report(diagnostics: Diagnostics, root: Map, kind: str, loc: tuple[int | str, ...], message: str) -> None:
-    span, parent = _walk(root, loc)
+    key, span, parent = _walk(root, loc)
     name = str(loc[-1])
     if kind == "extra_forbidden":
         fields = _fields(loc)
-        diagnostics.error("unknown-field", f"`{name}` is not a field here", span, help=did_you_mean(name, fields))
+        diagnostics.error(
+            "unknown-field", f"`{name}` is not a field here", key, help=did_you_mean(name, fields)
+        )
     elif kind == "missing":
         diagnostics.error("missing-field", f"`{name}` is missing", parent)
     elif kind == "value_error":
         diagnostics.error("wrong-type", message.removeprefix("Value error, "), span)
     else:
-        diagnostics.error("wrong-type", "the value has another form than this field takes", span, label=message)
+        diagnostics.error(
+            "wrong-type", "the value has another form than this field takes", span, label=message
+        )
 
 
-def _walk(root: Map, loc: tuple[int | str, ...]) -> tuple[Span, Span]:
-    """The place of a value, and of the mapping around it; steps that are no keys (union tags) are passed over."""
+def _walk(root: Map, loc: tuple[int | str, ...]) -> tuple[Span, Span, Span]:
+    """The places of a key, of its value and of the mapping around it; steps that are no keys (union tags) are skipped."""
     node: Any = root
-    span = parent = root.span
+    key = parent = root.span
     for step in loc:
         if isinstance(node, Map) and step in node:
-            key = next(k for k in node if k == step)
-            parent, node = node.span, node[key]
-            span = key.span if isinstance(node, Map | Seq) or step == loc[-1] else node.span
+            found = next(k for k in node if k == step)
+            key, parent, node = found.span, node.span, node[found]
         elif isinstance(node, Seq) and isinstance(step, int):
             node = node[step]
-            span = node.span
-    return (node.span if isinstance(node, Located) else span), cast(Span, getattr(node, "span", parent))
+            key = node.span
+    return key, node.span, node.span if isinstance(node, Map) else parent
 
 
 _MODELS: dict[str, type[BaseModel]] = {

@@ -10,13 +10,16 @@ from typing import Any
 from compiler.diagnostics.diagnostic import Diagnostics, Note, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.source.text import SourceFile, Span, display_name
+from compiler.syntax.weightmap import Data
 from compiler.syntax.yaml import Key, Located, Map, Seq, parse_yaml
-from compiler.weights.config_table import ConfigKey, ConfigTable, Data, plain, same, word
+from compiler.weights.config_table import ConfigKey, ConfigTable, every_key, plain, same, word
 from compiler.weights.library import Library, WeightMap
 from compiler.weights.readers.strict_json import JsonFault, loads
 from compiler.weights.values import evaluate_text
 
 CONFIG = "config.json"
+#: A config.json with places, or the fields of a GGUF file.
+Fields = Map | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def recognise(source: Path, library: Library | None = None) -> Recognised:
     """The spec and params of a folder with a config.json, of that file, or of a GGUF file. Raises CompileError."""
     library = library or Library.standard()
     if source.suffix == ".gguf":
-        tree: Map | Mapping[str, Any] = _gguf_fields(source)
+        tree: Fields = _gguf_fields(source)
     else:
         tree = read_json(source / CONFIG if source.is_dir() else source)
     maps = [library.load(name) for name in library.names()]
@@ -48,7 +51,7 @@ def recognise(source: Path, library: Library | None = None) -> Recognised:
     return Recognised(chosen.spec, read_config(chosen, tree, _whole(tree, source)), chosen)
 
 
-def read_config(map: WeightMap, tree: Map | Mapping[str, Any], span: Span) -> dict[str, Any]:
+def read_config(map: WeightMap, tree: Fields, span: Span) -> dict[str, Any]:
     """Our params from a source's config; block-valued ones as nested data. Raises CompileError."""
     assert map.config is not None, f"the map {map.name} has no config section"
     leaves = dict(_flatten(tree, "", map.config.paths(), span))
@@ -83,25 +86,42 @@ def _gguf_fields(path: Path) -> Mapping[str, Any]:
     return {**header.metadata, **{f"tensor:{key}": list(info.shape) for key, info in header.tensors.items()}}
 
 
-def _whole(tree: Map | Mapping[str, Any], source: Path) -> Span:
+def _whole(tree: Fields, source: Path) -> Span:
     return tree.span if isinstance(tree, Map) else Span(SourceFile(display_name(source), ""), 0, 0, 0, 0)
 
 
-def _choose(maps: list[WeightMap], tree: Map | Mapping[str, Any], source: Path) -> WeightMap:
+def _choose(maps: list[WeightMap], tree: Fields, source: Path) -> WeightMap:
     """The only map whose `match` the config meets."""
     top = {str(key): plain(value) for key, value in tree.items()}
     architectures = top.get("architectures") or []
     typed = [m for m in maps if m.config and _typed(m.config, top)]
     if not isinstance(tree, Map) or not architectures:
-        found = typed if len(typed) < 2 else [m for m in typed if m.config and m.config.match.bare and m.config.match.bare.value]
+        found = (
+            typed
+            if len(typed) < 2
+            else [m for m in typed if m.config and m.config.match.bare and m.config.match.bare.value]
+        )
     else:
-        found = [m for m in typed if m.config and {str(a.value) for a in m.config.match.architectures} & {*architectures}]
+        found = [
+            m
+            for m in typed
+            if m.config and {str(a.value) for a in m.config.match.architectures} & {*architectures}
+        ]
     if len(found) == 1:
         return found[0]
-    what = f"architectures {', '.join(map(str, architectures))}" if architectures else f"model_type {top.get('model_type')}"
+    what = (
+        f"architectures {', '.join(map(str, architectures))}"
+        if architectures
+        else f"model_type {top.get('model_type')}"
+    )
     if found:
         names = ", ".join(sorted(m.name for m in found))
-        raise fail("ambiguous-name", f"{display_name(source)}: several maps read {what}", _whole(tree, source), help=names)
+        raise fail(
+            "ambiguous-name",
+            f"{display_name(source)}: several maps read {what}",
+            _whole(tree, source),
+            help=names,
+        )
     known = sorted({str(a.value) for m in typed or maps if m.config for a in m.config.match.architectures})
     raise fail(
         "map-missing",
@@ -118,7 +138,7 @@ def _typed(table: ConfigTable, top: Mapping[str, Any]) -> bool:
     return wanted.model_type is not None and top.get("model_type") == wanted.model_type.value
 
 
-def _flatten(node: Mapping[str, Any], prefix: str, known: frozenset[str], span: Span) -> Iterator[tuple[str, Leaf]]:
+def _flatten(node: Fields, prefix: str, known: frozenset[str], span: Span) -> Iterator[tuple[str, Leaf]]:
     """Dotted path -> leaf; a mapping is opened only where the table knows something inside it."""
     for key, value in node.items():
         path = prefix + key
@@ -148,7 +168,11 @@ class _Reading:
             if leaf is None or leaf.value is None:
                 continue
             inner = leaf.value if isinstance(leaf.value, dict) else None
-            pairs = {f"{new}.{key}": value for key, value in inner.items()} if inner is not None else {new: leaf.value}
+            pairs = (
+                {f"{new}.{key}": value for key, value in inner.items()}
+                if inner is not None
+                else {new: leaf.value}
+            )
             for path, value in pairs.items():
                 present = self.leaves.setdefault(path, Leaf(value, leaf.span))
                 if not same(present.value, value):
@@ -165,7 +189,10 @@ class _Reading:
             self.used.add(key.path)
             if key.default is None:
                 self.diagnostics.error(
-                    "config-value", f"the config has no `{key.path}`, which gives `{key.param}`", self.span, notes=(Note("the map reads it here", key.span),)
+                    "config-value",
+                    f"the config has no `{key.path}`, which gives `{key.param}`",
+                    self.span,
+                    notes=(Note("the map reads it here", key.span),),
                 )
                 continue
             with self.diagnostics.recover():
@@ -188,12 +215,20 @@ class _Reading:
 
     def rest(self) -> None:
         for path, leaf in self.leaves.items():
-            known_empty = leaf.value is None and any(name.startswith(path + ".") for name in self.table.paths())
+            known_empty = leaf.value is None and any(
+                name.startswith(path + ".") for name in self.table.paths()
+            )
             if path in self.used or self.table.ignores(path) or known_empty:
                 continue
-            near = did_you_mean(path, self.table.paths()) or f"add it to keys, fixed or ignore of {self.map.name}"
+            near = (
+                did_you_mean(path, self.table.paths())
+                or f"add it to keys, fixed or ignore of {self.map.name}"
+            )
             self.diagnostics.error(
-                "config-value", f"`{path}` is {word(leaf.value)}: the map {self.map.name} does not know this key", leaf.span, help=near
+                "config-value",
+                f"`{path}` is {word(leaf.value)}: the map {self.map.name} does not know this key",
+                leaf.span,
+                help=near,
             )
 
     def _value(self, key: ConfigKey) -> Leaf | None:
@@ -207,7 +242,9 @@ class _Reading:
             if key.cases:
                 self._case(key, leaf)
             elif key.values is not None:
-                found = next((ours for theirs, ours in key.values.items() if theirs == word(leaf.value)), None)
+                found = next(
+                    (ours for theirs, ours in key.values.items() if theirs == word(leaf.value)), None
+                )
                 if found is None:
                     raise self._cannot(key, leaf, list(key.values))
                 self._give(str(key.param), found.value, leaf)
@@ -220,6 +257,7 @@ class _Reading:
     def _case(self, key: ConfigKey, leaf: Leaf) -> None:
         case = next((case for case in key.cases if case.value == word(leaf.value)), None)
         if case is None:
+            self.used.update(other.path for other in every_key([key]))
             raise self._cannot(key, leaf, [case.value for case in key.cases])
         for param, data in case.set.items():
             self._give(param, self._data(data), leaf)

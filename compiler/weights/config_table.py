@@ -1,9 +1,9 @@
 """The config section of a map as data: which key of the source's config gives which param of ours.
 
-    keys:    their key -> our param, by name, through a table of values or an expression, or by cases
-    fixed:   values that our spec has built in; another value is an error
-    ignore:  keys that say nothing about the network, each with its reason; `name.` covers a whole namespace
-    moved:   older spellings -> where the key stands today
+keys:    their key -> our param, by name, through a table of values or an expression, or by cases
+fixed:   values that our spec has built in; another value is an error
+ignore:  keys that say nothing about the network, each with its reason; `name.` and `name:` cover a namespace
+moved:   older spellings -> where the key stands today
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ class ConfigTable:
         return frozenset({*keys, *self.fixed, *self.ignore, *self.moved, *self.moved.values()})
 
     def ignores(self, path: str) -> bool:
-        return path in self.ignore or any(name.endswith(".") and path.startswith(name) for name in self.ignore)
+        return path in self.ignore or any(
+            name.endswith((".", ":")) and path.startswith(name) for name in self.ignore
+        )
 
 
 #: Finds the config sections that a fragment's name stands for.
@@ -71,18 +73,20 @@ def every_key(keys: Iterable[ConfigKey]) -> Iterable[ConfigKey]:
             yield from every_key(case.keys)
 
 
-def read_table(sections: Sequence[ConfigEntry], fragments: Fragments, diagnostics: Diagnostics) -> ConfigTable | None:
+def read_table(
+    sections: Sequence[ConfigEntry], fragments: Fragments, diagnostics: Diagnostics
+) -> ConfigTable | None:
     """The table that sections make together, the later ones overriding the earlier key by key."""
     if not sections:
         return None
     keys: dict[str, ConfigKey] = {}
     fixed: dict[Key, Data] = {}
     ignore: dict[Key, str] = {}
-    for prefix, section in [pair for section in sections for pair in _with_fragments(section, fragments)]:
-        for name, form in section.keys.items():
+    for prefix, part in [pair for section in sections for pair in _with_fragments(section, fragments)]:
+        for name, form in part.keys.items():
             keys[prefix + name] = _key(name, form, prefix, diagnostics)
-        fixed.update({Key(prefix + name, name.span): value for name, value in section.fixed.items()})
-        ignore.update({Key(prefix + name, name.span): str(why.value) for name, why in section.ignore.items()})
+        fixed.update({Key(prefix + name, name.span): value for name, value in part.fixed.items()})
+        ignore.update({Key(prefix + name, name.span): str(why.value) for name, why in part.ignore.items()})
     matches = [section.match for section in sections if section.match.model_fields_set]
     return ConfigTable(
         match=matches[-1] if matches else MatchEntry(),

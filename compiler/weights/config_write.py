@@ -7,8 +7,9 @@ from typing import Any
 
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.ir.parameters import ParameterTable
+from compiler.syntax.weightmap import Data
 from compiler.syntax.yaml import Located
-from compiler.weights.config_table import Case, ConfigKey, Data, every_key, plain, same, word
+from compiler.weights.config_table import Case, ConfigKey, every_key, plain, same, word
 from compiler.weights.library import WeightMap
 from compiler.weights.values import evaluate_text
 
@@ -31,7 +32,11 @@ def write_config(map: WeightMap, table: ParameterTable) -> dict[str, Any]:
 
 
 def _keys(
-    keys: tuple[ConfigKey, ...], values: Mapping[str, Any], written: dict[str, Any], diagnostics: Diagnostics, map: WeightMap
+    keys: tuple[ConfigKey, ...],
+    values: Mapping[str, Any],
+    written: dict[str, Any],
+    diagnostics: Diagnostics,
+    map: WeightMap,
 ) -> None:
     for key in keys:
         with diagnostics.recover():
@@ -52,7 +57,9 @@ def _theirs(key: ConfigKey, values: Mapping[str, Any], diagnostics: Diagnostics,
         found = [theirs for theirs, ours in key.values.items() if same(ours.value, value)]
         if not found:
             raise diagnostics.error(
-                "cannot-export", f"`{key.param}` is {word(value)}, for which {map.dialect} has no `{key.path}`", key.span
+                "cannot-export",
+                f"`{key.param}` is {word(value)}, for which {map.dialect} has no `{key.path}`",
+                key.span,
             )
         return str(found[0])
     if key.read is not None and key.write is None:
@@ -67,7 +74,9 @@ def _case(key: ConfigKey, values: Mapping[str, Any], diagnostics: Diagnostics, m
     owned = {param.split(".")[0] for case in key.cases for param in _params(case)}
     for case in key.cases:
         mine = {param.split(".")[0] for param in case.set}
-        chosen = all(same(_look(values, param), _data(data, values, diagnostics)) for param, data in case.set.items())
+        chosen = all(
+            same(_look(values, param), _data(data, values, diagnostics)) for param, data in case.set.items()
+        )
         if chosen and not any(isinstance(values.get(param), Mapping) for param in owned - mine):
             return case
     held = ", ".join(f"{param}: {word(values.get(param))}" for param in sorted(owned))
@@ -100,7 +109,8 @@ def _put(written: dict[str, Any], path: str, value: Any, diagnostics: Diagnostic
         place = place.setdefault(step, {})
     if last in place and not same(place[last], value):
         diagnostics.error(
-            "cannot-export", f"`{path}` would be both {word(place[last])} and {word(value)} in {map.dialect}", map.span
+            "cannot-export",
+            f"`{path}` would be both {word(place[last])} and {word(value)} in {map.dialect}",
+            map.span,
         )
     place[last] = value
-

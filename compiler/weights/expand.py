@@ -9,12 +9,13 @@ from typing import Any
 
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.ir.parameters import ParamValue
-from compiler.syntax.expr import ExprError, Name
+from compiler.ir.values import ValueFault
+from compiler.syntax.expr import Name
 from compiler.syntax.yaml import Key, Located, Seq
 from compiler.weights.library import WeightMap
 from compiler.weights.rules import Choice, Index, Maybe, Members, Template, choices, indices, members
 from compiler.weights.statements import Drop, Equation, Statement, Synonym
-from compiler.weights.values import evaluate, evaluate_text
+from compiler.weights.values import evaluate_text, value_of
 from compiler.weights.views import Slot
 
 Env = Mapping[str, int | str]
@@ -43,7 +44,9 @@ class Expansion:
     extents: Mapping[str, int]  # index -> how many values it takes
 
 
-def expand(map: WeightMap, values: Mapping[str, ParamValue], absent: frozenset[str] = frozenset()) -> Expansion:
+def expand(
+    map: WeightMap, values: Mapping[str, ParamValue], absent: frozenset[str] = frozenset()
+) -> Expansion:
     """All names of a map for a model with these params; optional prefixes in `absent` are left out.
 
     Raises CompileError for expressions without a value and for ranges that are none.
@@ -53,13 +56,20 @@ def expand(map: WeightMap, values: Mapping[str, ParamValue], absent: frozenset[s
     expander = _Expander(scope, absent)
     for statement in map.statements:
         with diagnostics.recover():
-            if all(evaluate_text(condition, values, diagnostics) for condition in statement.when):
+            if all(_holds(condition, values, diagnostics) for condition in statement.when):
                 expander.add(statement)
     diagnostics.check()
     extents = {name: len(ranged) for name, ranged in scope.ranges.items()}
     return Expansion(
         tuple(expander.instances), expander.drops, expander.ties, expander.aliases, scope.let, extents
     )
+
+
+def _holds(condition: Located, values: Mapping[str, ParamValue], diagnostics: Diagnostics) -> bool:
+    value = evaluate_text(condition, values, diagnostics)
+    if not isinstance(value, bool):
+        raise diagnostics.error("expr-value", f"`{value}` is no condition", condition.span)
+    return value
 
 
 def optional_prefixes(map: WeightMap) -> frozenset[str]:
@@ -96,11 +106,15 @@ class _Scope:
         if isinstance(entry, Located):
             count = self._whole(key, evaluate_text(entry, names, self.diagnostics))
             if count > MAX_RANGE:
-                raise self.diagnostics.error("bad-value", f"`{key}` counts to {count}, more than {MAX_RANGE}", key.span)
+                raise self.diagnostics.error(
+                    "bad-value", f"`{key}` counts to {count}, more than {MAX_RANGE}", key.span
+                )
             return range(count)
-        words = [item.value if isinstance(item, Located) else None for item in entry]
-        if not words or not all(isinstance(word, str) for word in words) or len(set(words)) != len(words):
-            raise self.diagnostics.error("bad-value", f"`{key}` is a count, or a list of different words", key.span)
+        words = [i.value for i in entry if isinstance(i, Located) and isinstance(i.value, str)]
+        if not words or len(set(words)) != len(entry):
+            raise self.diagnostics.error(
+                "bad-value", f"`{key}` is a count, or a list of different words", key.span
+            )
         return words
 
 
@@ -166,12 +180,17 @@ class _Expander:
         for name in names:
             if name not in self.scope.ranges:
                 raise self.scope.diagnostics.error(
-                    "rule-syntax", f"`{{{name}}}` is not an index", statement.span, help=f"declare it: `index: {{{name}: =count}}`"
+                    "rule-syntax",
+                    f"`{{{name}}}` is not an index",
+                    statement.span,
+                    help=f"declare it: `index: {{{name}: =count}}`",
                 )
         ranges = [self.scope.ranges[name] for name in names]
         return [dict(zip(names, combination, strict=True)) for combination in product(*ranges)]
 
-    def _render(self, template: Template, env: Env, picks: Sequence[int], member: int, statement: Statement) -> str:
+    def _render(
+        self, template: Template, env: Env, picks: Sequence[int], member: int, statement: Statement
+    ) -> str:
         texts: list[str] = []
         group = 0
         for part in template:
@@ -179,7 +198,9 @@ class _Expander:
                 case str():
                     texts.append(part)
                 case Index(text=text, expr=expr):
-                    texts.append(str(env[text]) if isinstance(expr, Name) else self._count(part, env, statement))
+                    texts.append(
+                        str(env[text]) if isinstance(expr, Name) else self._count(part, env, statement)
+                    )
                 case Choice(options=options):
                     texts.append(self._render(options[picks[group]], env, picks, member, statement))
                     group += 1
@@ -192,11 +213,15 @@ class _Expander:
     def _count(self, part: Index, env: Env, statement: Statement) -> str:
         """`{i + 1}`: a computed number."""
         try:
-            value = evaluate(part.expr, {**self.scope.let, **env})
-        except ExprError as error:
-            raise self.scope.diagnostics.error("expr-value", f"{{{part.text}}}: {error.message}", statement.span) from None
+            value = value_of(part.expr, {**self.scope.let, **env})
+        except ValueFault as error:
+            raise self.scope.diagnostics.error(
+                "expr-value", f"{{{part.text}}}: {error}", statement.span
+            ) from None
         if not isinstance(value, int) or value < 0:
-            raise self.scope.diagnostics.error("expr-value", f"{{{part.text}}} is {value!r}, not a count", statement.span)
+            raise self.scope.diagnostics.error(
+                "expr-value", f"{{{part.text}}} is {value!r}, not a count", statement.span
+            )
         return str(value)
 
 

@@ -41,7 +41,9 @@ class Faults:
     _missing: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     _unexpected: list[str] = field(default_factory=list[str])
     _nameless: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
-    _collisions: list[tuple[str, tuple[Span, Span]]] = field(default_factory=list[tuple[str, tuple[Span, Span]]])
+    _collisions: list[tuple[str, tuple[Span, Span]]] = field(
+        default_factory=list[tuple[str, tuple[Span, Span]]]
+    )
     _mismatches: list[tuple[str, _Mismatch]] = field(default_factory=list[tuple[str, _Mismatch]])
     _axes: list[tuple[str, tuple[int, str, tuple[Shape, ...]]]] = field(
         default_factory=list[tuple[str, tuple[int, str, tuple[Shape, ...]]]]
@@ -71,13 +73,18 @@ class Faults:
 
     def tie(self, synonym: Synonym, copy: str, first: str) -> None:
         self.diagnostics.error(
-            "tie-broken", f"`{copy}` is declared a copy of `{first}`, but has another shape or type", synonym.span
+            "tie-broken",
+            f"`{copy}` is declared a copy of `{first}`, but has another shape or type",
+            synonym.span,
         )
 
     def idle(self, drop: Drop, keys: Sequence[str]) -> None:
         name = fold((key, 0) for key in keys)[0].name
         self.diagnostics.error(
-            "rule-unused", f"the checkpoint has no `{name}` to drop", drop.span, help="end the name with `?` if it may be absent"
+            "rule-unused",
+            f"the checkpoint has no `{name}` to drop",
+            drop.span,
+            help="end the name with `?` if it may be absent",
         )
 
     def unclaimed(self, parameters: Sequence[Parameter]) -> None:
@@ -86,7 +93,10 @@ class Faults:
         for folded in fold((p.name, p.span) for p in parameters):
             span = folded.value if isinstance(folded.value, Span) else spans[folded.name]
             self.diagnostics.error(
-                "key-missing", f"no rule of the map {self.map.name} gives {folded}", span, notes=(Note("the map", self.map.span),)
+                "key-missing",
+                f"no rule of the map {self.map.name} gives {folded}",
+                span,
+                notes=(Note("the map", self.map.span),),
             )
 
     def report(self) -> None:
@@ -94,7 +104,10 @@ class Faults:
         for folded in fold(self._collisions):
             first, second = cast(tuple[Span, Span], folded.value)
             self.diagnostics.error(
-                "rule-collision", f"two statements claim {folded}", second, notes=(Note("the other one", first),)
+                "rule-collision",
+                f"two statements claim {folded}",
+                second,
+                notes=(Note("the other one", first),),
             )
         for folded in fold(self._nameless):
             self._report_nameless(folded)
@@ -157,7 +170,9 @@ class Faults:
 
     def _mismatch(self, instance: Instance, key: str, found: str, wanted: str) -> None:
         ours = self.table.ties.get(instance.ours[0], instance.ours[0])
-        self._mismatches.append((key, _Mismatch(self._number(instance.equation), found, wanted, self._declared(ours))))
+        self._mismatches.append(
+            (key, _Mismatch(self._number(instance.equation), found, wanted, self._declared(ours)))
+        )
 
     def _number(self, equation: Equation) -> int:
         self._equations[id(equation)] = equation

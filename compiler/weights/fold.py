@@ -5,7 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
+from math import prod
 
+#: One set of numbers per slot; it stands for every combination of them.
+Box = tuple[tuple[int, ...], ...]
+
+MAX_RUNS = 6
 _NUMBER = re.compile(r"(?<![^./])[0-9]+(?![^./])")
 
 
@@ -36,21 +41,15 @@ def fold(items: Iterable[tuple[str, Hashable]]) -> list[Folded]:
     return found
 
 
-def _boxes(numbers: list[tuple[int, ...]]) -> list[tuple[tuple[tuple[int, ...], ...], int]]:
+def _boxes(numbers: list[tuple[int, ...]]) -> list[tuple[Box, int]]:
     """Tuples of numbers as products of sets: slot after slot, entries that agree elsewhere are merged."""
-    boxes = [tuple((number,) for number in entry) for entry in dict.fromkeys(numbers)]
+    boxes: list[Box] = [tuple((number,) for number in entry) for entry in dict.fromkeys(numbers)]
     for slot in range(len(numbers[0]) - 1, -1, -1):
-        merged: dict[tuple[tuple[int, ...], ...], set[int]] = {}
+        merged: dict[Box, set[int]] = {}
         for box in boxes:
             merged.setdefault(box[:slot] + ((),) + box[slot + 1 :], set()).update(box[slot])
         boxes = [rest[:slot] + (tuple(sorted(values)),) + rest[slot + 1 :] for rest, values in merged.items()]
-    sized: list[tuple[tuple[tuple[int, ...], ...], int]] = []
-    for box in boxes:
-        count = 1
-        for values in box:
-            count *= len(values)
-        sized.append((box, count))
-    return sized
+    return [(box, prod(len(values) for values in box)) for box in boxes]
 
 
 def _range(values: tuple[int, ...]) -> str:
@@ -63,4 +62,7 @@ def _range(values: tuple[int, ...]) -> str:
             runs[-1][1] = value
         else:
             runs.append([value, value])
-    return "{" + ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs) + "}"
+    words = [str(a) if a == b else f"{a}-{b}" for a, b in runs]
+    if len(words) > MAX_RUNS:
+        words[MAX_RUNS - 1 : -1] = ["..."]
+    return "{" + ",".join(words) + "}"

@@ -77,7 +77,9 @@ class Layout:
         return _stack(self.ours)
 
 
-_TOKEN = re.compile(r"\s*(?:(->)|([()*])|\[([A-Za-z0-9_| ]*)\]|\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*)|([0-9]+))", re.ASCII)
+_TOKEN = re.compile(
+    r"\s*(?:(->)|([()*])|\[([A-Za-z0-9_| ]*)\]|\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*)|([0-9]+))", re.ASCII
+)
 ARROW = "->"
 
 
@@ -139,7 +141,9 @@ def _check(layout: Layout) -> None:
     """A bijection: the same atoms on both sides, a sum on one side and its star on the other."""
     whole = (0, len(layout.text))
     sides = (atoms(layout.theirs), atoms(layout.ours))
-    counts = [Counter(atom.name for atom in side if isinstance(atom, Axis) and atom.name != "1") for side in sides]
+    counts = [
+        Counter(atom.name for atom in side if isinstance(atom, Axis) and atom.name != "1") for side in sides
+    ]
     for name in {**counts[0], **counts[1]}:
         if counts[0][name] != 1 or counts[1][name] != 1:
             help = "sizes are not copied or lost: only the axis 1 may come and go"

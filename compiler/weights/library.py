@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.diagnostics.suggest import did_you_mean
+from compiler.source.paths import search_folders
 from compiler.source.text import SourceFile, Span
 from compiler.syntax.weightmap import BlockEntry, ConfigEntry, FilesEntry, WeightMapFile, parse_weightmap
 from compiler.syntax.yaml import Key, Located, Seq
@@ -16,9 +16,6 @@ from compiler.weights.config_table import ConfigTable, Fragments, read_table
 from compiler.weights.statements import Reader, Scope, Statement
 
 SUFFIX = ".yaml"
-#: Folders that a user adds to the search, separated as PATH is.
-PATH_VARIABLE = "MODELSPEC_PATH"
-PACKAGED = (Path(__file__).parents[1] / "weightmaps", Path(__file__).parents[2] / "weightmaps")
 
 
 @dataclass(frozen=True)
@@ -49,9 +46,8 @@ class Library:
 
     @classmethod
     def standard(cls, beside: Iterable[Path] = ()) -> Library:
-        """`beside` (a user's spec's folder), the environment's folders, then the packaged maps."""
-        added = [Path(text) for text in os.environ.get(PATH_VARIABLE, "").split(os.pathsep) if text]
-        folders = [*beside, *added, *(folder / "weightmaps" for folder in added), *PACKAGED]
+        """`beside` (the folder of a user's spec), the environment's folders, then the packaged maps."""
+        folders = (*beside, *search_folders("weightmaps"))
         return cls(tuple(dict.fromkeys(folder for folder in folders if folder.is_dir())))
 
     def names(self) -> list[str]:
@@ -84,7 +80,9 @@ class Library:
             path = folder / f"{name}{SUFFIX}"
             if path.is_file():
                 return path
-        raise fail("not-found", f"there is no weight map `{name}`", span, help=did_you_mean(name, self.names()))
+        raise fail(
+            "not-found", f"there is no weight map `{name}`", span, help=did_you_mean(name, self.names())
+        )
 
 
 @dataclass
@@ -94,18 +92,27 @@ class _Resolver:
     library: Library
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     stack: tuple[Path, ...] = ()
-    files: dict[Path, tuple[WeightMapFile, Span]] = field(default_factory=dict[Path, tuple[WeightMapFile, Span]])
+    files: dict[Path, tuple[WeightMapFile, Span]] = field(
+        default_factory=dict[Path, tuple[WeightMapFile, Span]]
+    )
 
     def map(self, path: Path) -> WeightMap:
         file, span = self._read(path)
         if file.spec is None or file.dialect is None:
-            raise fail("missing-field", "a weight map names its `spec` and `dialect`", span, help="only fragments do without")
+            raise fail(
+                "missing-field",
+                "a weight map names its `spec` and `dialect`",
+                span,
+                help="only fragments do without",
+            )
         chain = self._chain(path)
         parts = [part for at, f in chain for part in (*self._included(at, f.include), (at, f))]
         let = {key: value for _, f in parts for key, value in f.let.items()}
         index = {key: value for _, f in parts for key, value in f.index.items()}
         statements = [s for at, f in chain for s in self._statements(at, f, let, index)]
-        config = read_table([f.config for _, f in parts if f.config], self._config_fragments(path), self.diagnostics)
+        config = read_table(
+            [f.config for _, f in parts if f.config], self._config_fragments(path), self.diagnostics
+        )
         self.diagnostics.check()
         return WeightMap(
             name=path.stem if path.stem.count(".") == 1 else f"{file.spec.value}.{file.dialect.value}",
@@ -157,7 +164,12 @@ class _Resolver:
                 raise fail("cycle", "fragments include each other", name.span)
             file, _ = self._read(target, name.span)
             if file.spec is not None:
-                raise fail("bad-value", f"`{name.value}` is a whole map", name.span, help="use `extends`, or a fragment")
+                raise fail(
+                    "bad-value",
+                    f"`{name.value}` is a whole map",
+                    name.span,
+                    help="use `extends`, or a fragment",
+                )
             inner = _Resolver(self.library, self.diagnostics, (*self.stack, target.resolve()), self.files)
             found += [*inner._included(target, file.include), (target, file)]
         return found

@@ -36,7 +36,9 @@ def match(
         first = actual.setdefault(name, key)
         if first != key:
             diagnostics.error(
-                "rule-collision", f"the checkpoint holds `{name}` twice: as `{first}` and as `{key}`", map.span
+                "rule-collision",
+                f"the checkpoint holds `{name}` twice: as `{first}` and as `{key}`",
+                map.span,
             )
     for copy, (means, _) in expansion.ties.items():
         if means not in actual and copy in actual:

@@ -108,7 +108,9 @@ class _Planner:
                 self.faults.nameless(instance.equation, instance.ours)
             return
         if not all(known) and not all(tied):
-            names = [k for k, ours, alias in zip(instance.ours, known, tied, strict=True) if not ours and not alias]
+            names = [
+                k for k, ours, alias in zip(instance.ours, known, tied, strict=True) if not ours and not alias
+            ]
             self.faults.nameless(instance.equation, names or list(instance.ours))
             return
         if all(tied) and (self.header is None or not any(present)):
@@ -138,12 +140,15 @@ class _Planner:
                 self.faults.shape(instance, key, self.header.tensors[key].shape, shape)
                 return
         moves = tuple(
-            Move(ours[min(n, len(ours) - 1)], theirs[min(n, len(theirs) - 1)], one) for n, one in enumerate(fit.pieces)
+            Move(ours[min(n, len(ours) - 1)], theirs[min(n, len(theirs) - 1)], one)
+            for n, one in enumerate(fit.pieces)
         )
         self._types(instance, moves, fit)
         self.groups.append(Group(moves, check))
 
-    def _solved(self, instance: Instance, ours: tuple[Shape, ...], theirs: tuple[Shape, ...] | None) -> Fit | str:
+    def _solved(
+        self, instance: Instance, ours: tuple[Shape, ...], theirs: tuple[Shape, ...] | None
+    ) -> Fit | str:
         """A fit, or why there is none; equal layers are solved once."""
         layout = instance.equation.rule.layout
         if layout is None:
@@ -167,7 +172,9 @@ class _Planner:
         except AxesError:
             if theirs is None:
                 raise
-            sizes = solve(layout, our_members, _distinct(theirs, their_members), expansion.extents, expansion.let)
+            sizes = solve(
+                layout, our_members, _distinct(theirs, their_members), expansion.extents, expansion.let
+            )
         wanted = shapes(layout.theirs, layout.ours_sum, their_members, sizes, expansion.extents)
         repeats = len(instance.theirs) // their_members
         pieces = tuple(piece(layout, slot, sizes, expansion.extents) for slot in instance.slots)
@@ -208,11 +215,15 @@ class _Planner:
                 self.faults.tie(synonym, key, self.matched.actual[means])
                 continue
             self.theirs[key] = first
-            moves = tuple(replace(m, theirs=key) for m in group.moves if m.theirs == self.matched.actual[means])
+            moves = tuple(
+                replace(m, theirs=key) for m in group.moves if m.theirs == self.matched.actual[means]
+            )
             self.groups.append(Group(moves, check=True))
 
     def _drops(self) -> tuple[Dropped, ...]:
-        found: list[Dropped] = [Dropped(key, OUTSIDE.format(self.matched.container)) for key in self.matched.outside]
+        found: list[Dropped] = [
+            Dropped(key, OUTSIDE.format(self.matched.container)) for key in self.matched.outside
+        ]
         met: set[Drop] = set()
         for name, drop in self.matched.expansion.drops.items():
             if name in self.matched.actual:

@@ -79,7 +79,9 @@ def parse_rule(text: str) -> Rule:
         try:
             layout = parse_layout(layout_text)
         except LayoutError as error:
-            raise RuleError(error.message, layout_at + error.start, layout_at + error.end, error.help) from None
+            raise RuleError(
+                error.message, layout_at + error.start, layout_at + error.end, error.help
+            ) from None
     theirs, left_optional = _side(left, 0)
     ours, right_optional = _side(right, at)
     rule = Rule(theirs, ours, layout, left_optional or right_optional)
@@ -139,7 +141,9 @@ def _split(text: str) -> tuple[str, str, int]:
         left, right = text.split(SEPARATOR)
         return left, right, len(left) + len(SEPARATOR)
     if count == 0:
-        raise RuleError("a rule is `their name <> our name`", 0, len(text), "an empty side keeps its space: `x. <> `")
+        raise RuleError(
+            "a rule is `their name <> our name`", 0, len(text), "an empty side keeps its space: `x. <> `"
+        )
     raise RuleError("a rule has one ` <> `", text.rindex(SEPARATOR), text.rindex(SEPARATOR) + len(SEPARATOR))
 
 
@@ -164,10 +168,13 @@ def _template(text: str, at: int, *, groups: bool) -> Template:
         close = {"{": "}", "(": ")", "[": "]"}.get(char)
         end = text.find(close, position) if close else -1
         if close is None or end < 0 or (char != "{" and not groups):
-            what = f"`{char}` is not closed" if close and end < 0 else f"`{char}` has no meaning here"
+            open_ = close is not None and end < 0 and (char == "{" or groups)
+            what = f"`{char}` is not closed" if open_ else f"`{char}` has no meaning here"
             raise RuleError(what, at + position, at + position + 1)
         inner = text[position + 1 : end]
-        parts.append(_index(inner, at + position + 1) if char == "{" else _group(char, inner, at + position + 1))
+        parts.append(
+            _index(inner, at + position + 1) if char == "{" else _group(char, inner, at + position + 1)
+        )
         position = literal = end + 1
     if literal < len(text):
         parts.append(text[literal:])
@@ -199,7 +206,10 @@ def _check_names(rule: Rule, text: str) -> None:
     if rule.layout is None:
         if max(counts) > 1:
             raise RuleError(
-                "members need a layout", 0, len(text), "say how they make one tensor, such as `as [n|n] d -> * d`"
+                "members need a layout",
+                0,
+                len(text),
+                "say how they make one tensor, such as `as [n|n] d -> * d`",
             )
         return
     on_ours = counts[0] > 1
@@ -208,5 +218,7 @@ def _check_names(rule: Rule, text: str) -> None:
     other = rule.layout.theirs_sum if on_ours else rule.layout.ours_sum
     if len(other) > 0 or (len(summed) or 1) != wanted:
         raise RuleError(
-            f"the layout has a sum of {len(summed) or len(other)} axes, the rule {wanted} members", 0, len(text)
+            f"the layout has a sum of {len(summed) or len(other)} axes, the rule {wanted} members",
+            0,
+            len(text),
         )

@@ -177,4 +177,3 @@ def _quoted(key: Key) -> bool:
 
 def _counts(lengths: Sequence[int]) -> str:
     return "none" if not lengths else " and ".join(f"({length})" for length in lengths)
-

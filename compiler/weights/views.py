@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import prod
 
 from compiler.weights.layout import Atom, Axis, Dim, Layout, Stack, Star, Sum, atoms
@@ -36,8 +37,10 @@ class Piece:
 
     def whole(self, numel: int) -> bool:
         """Whether both tensors hold these elements one after the other, and our tensor nothing else."""
-        return self.ours.offset == 0 and prod(self.sizes) == numel and all(
-            view.strides in ((), (1,)) for view in (self.ours, self.theirs)
+        return (
+            self.ours.offset == 0
+            and prod(self.sizes) == numel
+            and all(view.strides in ((), (1,)) for view in (self.ours, self.theirs))
         )
 
 
@@ -50,7 +53,11 @@ class Slot:
 
 
 def solve(
-    layout: Layout, ours: Sequence[Shape], theirs: Sequence[Shape] | None, stacks: Mapping[str, int], let: Mapping[str, int]
+    layout: Layout,
+    ours: Sequence[Shape],
+    theirs: Sequence[Shape] | None,
+    stacks: Mapping[str, int],
+    let: Mapping[str, int],
 ) -> dict[str, int]:
     """Axis name -> size, from one shape per member of the side that has members (one for the other side).
 
@@ -73,9 +80,17 @@ def solve(
     return known
 
 
-def shapes(side: tuple[Dim, ...], sums: tuple[str, ...], count: int, sizes: Mapping[str, int], stacks: Mapping[str, int]) -> list[Shape]:
+def shapes(
+    side: tuple[Dim, ...],
+    sums: tuple[str, ...],
+    count: int,
+    sizes: Mapping[str, int],
+    stacks: Mapping[str, int],
+) -> list[Shape]:
     """The shape of each of `count` members of a side (`sums`: the sizes that a `*` takes)."""
-    return [tuple(prod(_size(atom, sums, m, sizes, stacks) for atom in dim) for dim in side) for m in range(count)]
+    return [
+        tuple(prod(_size(atom, sums, m, sizes, stacks) for atom in dim) for dim in side) for m in range(count)
+    ]
 
 
 def piece(layout: Layout, slot: Slot, sizes: Mapping[str, int], stacks: Mapping[str, int]) -> Piece:
@@ -94,6 +109,7 @@ def piece(layout: Layout, slot: Slot, sizes: Mapping[str, int], stacks: Mapping[
     )
 
 
+@lru_cache(maxsize=1024)
 def identity(shape: Shape) -> Piece:
     """Both tensors as they stand."""
     numel = prod(shape)
@@ -119,11 +135,15 @@ class _Axes:
     sizes: Mapping[str, int]
 
 
-def _equations(side: tuple[Dim, ...], sums: tuple[str, ...], members: Sequence[Shape], whose: str) -> list[_Equation]:
+def _equations(
+    side: tuple[Dim, ...], sums: tuple[str, ...], members: Sequence[Shape], whose: str
+) -> list[_Equation]:
     found: list[_Equation] = []
     for member, shape in enumerate(members):
         if len(shape) != len(side):
-            raise AxesError(f"the layout has {len(side)} {whose} axes, the tensor {_show(shape)} has {len(shape)}")
+            raise AxesError(
+                f"the layout has {len(side)} {whose} axes, the tensor {_show(shape)} has {len(shape)}"
+            )
         star = sums[member] if sums else ""
         found += [_Equation(size, dim, star, shape, whose) for size, dim in zip(shape, side, strict=True)]
     return found
@@ -147,7 +167,9 @@ def _step(equation: _Equation, known: dict[str, int], stacks: Mapping[str, int])
         return True
     rest, remainder = divmod(equation.size, factor) if factor else (0, 1)
     if remainder:
-        raise AxesError(f"{_label(equation.atoms)}: {equation.size} is not a multiple of {factor}; {_at(equation)}")
+        raise AxesError(
+            f"{_label(equation.atoms)}: {equation.size} is not a multiple of {factor}; {_at(equation)}"
+        )
     return _assign(unknown, rest, equation, known)
 
 
@@ -181,13 +203,21 @@ def _known(atom: Atom, star: str, known: Mapping[str, int], stacks: Mapping[str,
             return sum(known[name] for name in names) if all(name in known for name in names) else None
 
 
-def _size(atom: Atom, sums: tuple[str, ...], member: int, sizes: Mapping[str, int], stacks: Mapping[str, int]) -> int:
+def _size(
+    atom: Atom, sums: tuple[str, ...], member: int, sizes: Mapping[str, int], stacks: Mapping[str, int]
+) -> int:
     size = _known(atom, sums[member] if sums else "", sizes, stacks)
     assert size is not None
     return size
 
 
-def _axes(side: tuple[Dim, ...], sums: tuple[str, ...], slot: Slot, sizes: Mapping[str, int], stacks: Mapping[str, int]) -> _Axes:
+def _axes(
+    side: tuple[Dim, ...],
+    sums: tuple[str, ...],
+    slot: Slot,
+    sizes: Mapping[str, int],
+    stacks: Mapping[str, int],
+) -> _Axes:
     """Strides of the atoms of a contiguous tensor, narrowed to one member and one place of the stack."""
     offset, stride = 0, 1
     strides: dict[str, int] = {}
@@ -206,7 +236,9 @@ def _axes(side: tuple[Dim, ...], sums: tuple[str, ...], slot: Slot, sizes: Mappi
     return _Axes(offset, dict(reversed(strides.items())), extents)
 
 
-def _merge(sizes: list[int], offset: int, strides: list[int], their_offset: int, their_strides: list[int]) -> Piece:
+def _merge(
+    sizes: list[int], offset: int, strides: list[int], their_offset: int, their_strides: list[int]
+) -> Piece:
     """Drop axes of size 1 and join neighbours that are contiguous in both tensors."""
     merged: list[list[int]] = []
     for size, ours, theirs in zip(sizes, strides, their_strides, strict=True):
@@ -227,7 +259,9 @@ def _integers(layout: Layout) -> set[int]:
 
 def _names(layout: Layout) -> list[str]:
     """Every name that needs a size."""
-    named = [atom.name for side in (layout.theirs, layout.ours) for atom in atoms(side) if isinstance(atom, Axis)]
+    named = [
+        atom.name for side in (layout.theirs, layout.ours) for atom in atoms(side) if isinstance(atom, Axis)
+    ]
     return list(dict.fromkeys([*named, *layout.ours_sum, *layout.theirs_sum]))
 
 

@@ -25,7 +25,10 @@ def table(spec: str, tensors: Named, ties: Mapping[str, str], values: Mapping[st
 
 def header(tensors: Mapping[str, torch.Tensor]) -> Header:
     path = Path("model.safetensors")
-    infos = {k: TensorInfo(k, str(t.dtype).removeprefix("torch."), tuple(t.shape), path) for k, t in tensors.items()}
+    infos = {
+        k: TensorInfo(k, str(t.dtype).removeprefix("torch."), tuple(t.shape), path)
+        for k, t in tensors.items()
+    }
     return Header(path, "safetensors", infos, {})
 
 
@@ -44,7 +47,10 @@ def module(parameters: ParameterTable) -> torch.nn.Module:
 
 
 def gpt2(**override: Any) -> ParameterTable:
-    values = dict(vocab=11, context=9, dim=6, depth=11, heads=2, hidden=26, act="gelu_tanh", eps=1e-5) | override
+    values: dict[str, Any] = dict(
+        vocab=11, context=9, dim=6, depth=11, heads=2, hidden=26, act="gelu_tanh", eps=1e-5
+    )
+    values |= override
     d = values["dim"]
 
     def tensors() -> Named:
@@ -86,7 +92,10 @@ def llama(**override: Any) -> ParameterTable:
 
 
 def bert(mlm: bool = False, **override: Any) -> ParameterTable:
-    values = dict(vocab=11, context=7, types=2, dim=8, depth=11, heads=2, hidden=10, act="gelu", eps=1e-12) | override
+    values: dict[str, Any] = dict(
+        vocab=11, context=7, types=2, dim=8, depth=11, heads=2, hidden=10, act="gelu", eps=1e-12
+    )
+    values |= override
     d = values["dim"]
 
     def tensors() -> Named:

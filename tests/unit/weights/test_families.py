@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -90,7 +91,9 @@ def test_gpt2() -> None:
 
 def test_gpt2_as_published() -> None:
     """No prefix, the mask's buffers, no head."""
-    source = {k.removeprefix("transformer."): v for k, v in scrambled(gpt2_model()).items() if k != "lm_head.weight"}
+    source = {
+        k.removeprefix("transformer."): v for k, v in scrambled(gpt2_model()).items() if k != "lm_head.weight"
+    }
     for i in range(11):
         source[f"h.{i}.attn.bias"] = torch.ones(1, 1, 9, 9, dtype=torch.uint8)
     made, _ = loaded("gpt2.hf", tables.gpt2(), source)
@@ -141,7 +144,10 @@ def test_bert_mlm() -> None:
     assert torch.equal(state["decoder_bias"], source["cls.predictions.bias"])
     source["bert.embeddings.position_ids"] = torch.arange(7)[None]
     for key in ("weight", "bias"):
-        new, old = f"bert.embeddings.LayerNorm.{key}", f"bert.embeddings.LayerNorm.{'gamma' if key == 'weight' else 'beta'}"
+        new, old = (
+            f"bert.embeddings.LayerNorm.{key}",
+            f"bert.embeddings.LayerNorm.{'gamma' if key == 'weight' else 'beta'}",
+        )
         source[old] = source.pop(new)
     loaded("bert_mlm.hf", tables.bert(mlm=True), source)
     del source["cls.predictions.decoder.weight"], source["cls.predictions.bias"]
@@ -154,7 +160,12 @@ def clip_config() -> Any:
         max_position_embeddings=7, eos_token_id=10,
     )  # fmt: skip
     vision = dict(
-        hidden_size=6, intermediate_size=24, num_hidden_layers=11, num_attention_heads=3, image_size=8, patch_size=4
+        hidden_size=6,
+        intermediate_size=24,
+        num_hidden_layers=11,
+        num_attention_heads=3,
+        image_size=8,
+        patch_size=4,
     )
     return hf.CLIPConfig(text_config=text, vision_config=vision, projection_dim=5)
 
@@ -162,14 +173,16 @@ def clip_config() -> Any:
 def test_clip_hf() -> None:
     source = scrambled(hf.CLIPModel(clip_config()))
     _, state = loaded("clip_vitb32.hf", tables.clip(), source)
-    assert torch.equal(state["text.h.2.attn.o.bias"], source["text_model.encoder.layers.2.self_attn.out_proj.bias"])
+    assert torch.equal(
+        state["text.h.2.attn.o.bias"], source["text_model.encoder.layers.2.self_attn.out_proj.bias"]
+    )
     assert state["logit_scale"].shape == ()
     fresh = fresh_export("clip_vitb32.hf", tables.clip(), state)
     assert_same_set(fresh, source)
 
 
 def test_clip_openai() -> None:
-    import open_clip
+    open_clip = importlib.import_module("open_clip")
 
     model = open_clip.CLIP(
         embed_dim=5,
