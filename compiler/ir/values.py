@@ -41,6 +41,16 @@ class Residual:
         return spell(self)
 
 
+@dataclass(frozen=True)
+class Record:
+    """A mapping that is no block, such as an init rule `{normal: {std: 0.02}}`."""
+
+    items: tuple[tuple[str, Value], ...]
+
+    def get(self, name: str) -> Value:
+        return dict(self.items).get(name)
+
+
 class ValueFault(Exception):
     """An expression has no value. The message is for users."""
 

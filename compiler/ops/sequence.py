@@ -35,8 +35,9 @@ def _attention(call: OpCall) -> Typing:
         _equal(q.shape[0], call.inputs[name].shape[0], f"`q` and `{name}` differ in the batch axis", name)
     mask = call.inputs.get("mask")
     if mask is not None:
-        _need(mask.rank == 2 and mask.dtype == "bool", f"`mask` is bool[B, K], found {mask}", "mask")
-        _equal(mask.shape[1], k.shape[2], f"the mask covers {mask.shape[1]} keys, there are {k.shape[2]}", "mask")
+        _need(mask.rank in (2, 4) and mask.dtype == "bool", f"`mask` is bool[B, K] or [B, heads, T, K], found {mask}", "mask")
+        keys = mask.shape[-1]
+        _equal(keys, k.shape[2], f"the mask covers {keys} keys, there are {k.shape[2]}", "mask")
     return Typing({"y": TensorType(q.dtype, (*q.shape[:3], v.shape[3]))})
 
 
@@ -46,8 +47,22 @@ def _attention_cost(call: OpCall, typing: Typing) -> Dim:
     return scores * (dim(2) * q.shape[3] + dim(2) * v.shape[3] + dim(5))
 
 
+def _attention_mask(call: OpCall) -> Typing:
+    x, mask = call.inputs["x"], call.inputs.get("mask")
+    length = x.shape[1] if call.attrs["causal"] else dim(1)
+    batch, keys = (dim(1), call.key_length) if mask is None else (mask.shape[0], mask.shape[1])
+    return Typing({"y": TensorType("bool", (batch, dim(1), length, keys))})
+
+
+def _rotation(call: OpCall) -> Typing:
+    batch, length, count = call.inputs["angle"].shape
+    return Typing({"y": TensorType("float", (dim(2), batch, dim(1), length, dim(2) * count))})
+
+
 def _rotate(call: OpCall) -> Typing:
     x, angle = call.inputs["x"], call.inputs["angle"]
+    if angle.rank == 5:
+        return Typing({"y": x})  # prepared by `rotation`, checked there
     _need(x.rank == 4, f"`x` needs axes [B, heads, T, head_dim], found {x.axes()}", "x")
     _need(angle.rank == 3, f"`angle` needs axes [B, T, F], found {angle.axes()}", "angle")
     _equal(x.shape[2], angle.shape[1], f"there are {x.shape[2]} vectors and {angle.shape[1]} angles", "angle")
@@ -114,6 +129,20 @@ ATTENTION = OpDef(
     inputs=(PortDecl("q"), PortDecl("k"), PortDecl("v"), PortDecl("mask", optional=True)),
     attrs=(AttrDecl("causal", "bool", False), AttrDecl("scale", "float"), AttrDecl("dropout", "float", 0.0)),
     cost=_attention_cost,
+)
+ATTENTION_MASK = OpDef(
+    "attention_mask",
+    "The keys that each query may see, made once for all layers: bool[B, 1, T, K].",
+    _attention_mask,
+    inputs=(PortDecl("x"), PortDecl("mask", optional=True)),
+    attrs=(AttrDecl("causal", "bool", False),),
+)
+ROTATION = OpDef(
+    "rotation",
+    "Cosines and sines of angles, made once for all layers.",
+    _rotation,
+    inputs=(PortDecl("angle"), PortDecl("like")),
+    attrs=(AttrDecl("style", "str", "half", choices=("half", "interleaved")),),
 )
 ROTATE = OpDef(
     "rotate",

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import InitRule, Method, Ref
-from compiler.ir.values import Value
-from compiler.passes.scope import Record, Scope
+from compiler.ir.values import Record, Value
+from compiler.passes.scope import Scope
 from compiler.source.text import Span
 from compiler.syntax.model_spec import ModelSpec
 

@@ -9,7 +9,7 @@ from typing import Any
 from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import Ref
-from compiler.ir.values import DimName, Residual, Value, ValueFault, evaluate
+from compiler.ir.values import DimName, Record, Residual, Value, ValueFault, evaluate
 from compiler.source.text import Span
 from compiler.syntax.expr import ExprError, Name, parse_expr
 from compiler.syntax.model_spec import BlockSpec, NodeSpec
@@ -32,16 +32,6 @@ class Closure:
     node: NodeSpec
     scope: Scope
     span: Span
-
-
-@dataclass(frozen=True)
-class Record:
-    """A mapping that is no block, such as an init rule `{normal: {std: 0.02}}`."""
-
-    items: tuple[tuple[str, Value], ...]
-
-    def get(self, name: str) -> Value:
-        return dict(self.items).get(name)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,119 @@
+"""`init_weights()`: the spec's init rules as text, modules by kind first, then what differs by path."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.backend.expressions import literal
+from compiler.ir.program import Init, Program
+from compiler.ir.values import Record, Value
+
+#: op -> the module that holds its weights
+_MODULES = {
+    "linear": "nn.Linear",
+    "embedding": "nn.Embedding",
+    "layer_norm": "nn.LayerNorm",
+    "rms_norm": "nn.RMSNorm",
+    "conv": "(nn.Conv1d, nn.Conv2d, nn.Conv3d)",
+}
+
+
+def init_weights(program: Program) -> list[str]:
+    """The method, or nothing for a spec without weights."""
+    if not program.inits:
+        return []
+    common = _common(program.inits)
+    lines: list[str] = []
+    kinds = {owner.split(".")[0]: None for owner in common}
+    if kinds:
+        lines.append("for module in self.modules():")
+        for op in kinds:
+            lines.append(f"    if isinstance(module, {_MODULES[op]}):")
+            for owner, value in common.items():
+                if owner.split(".")[0] == op:
+                    weight = owner.split(".")[1]
+                    lines += _guarded(weight, value)
+    for target, value, loop in _special(program.inits, common):
+        if loop and (not lines or lines[-1] != f"for layer in {loop}:"):
+            lines.append(f"for layer in {loop}:")
+        lines.append(("    " if loop else "") + statement(target, value))
+    lines = _merged(lines)
+    doc = '"""Initial values by the rules of the spec."""'
+    return ["@torch.no_grad()", "def init_weights(self):", f"    {doc}", *(f"    {line}" for line in lines)]
+
+
+def _guarded(weight: str, value: Value) -> list[str]:
+    text = statement(f"module.{weight}", value)
+    if weight == "bias":
+        return ["        if module.bias is not None:", f"            {text}"]
+    return [f"        {text}"]
+
+
+def _common(inits: tuple[Init, ...]) -> dict[str, Value]:
+    """For each op weight, the value that most of its tensors have."""
+    counts: dict[str, dict[Value, int]] = {}
+    for init in inits:
+        if "." in init.owner and init.owner.split(".")[0] in _MODULES:
+            values = counts.setdefault(init.owner, {})
+            values[init.value] = values.get(init.value, 0) + 1
+    return {owner: max(values, key=lambda v: values[v]) for owner, values in counts.items()}
+
+
+def _special(inits: tuple[Init, ...], common: Mapping[str, Value]) -> list[tuple[str, Value, str]]:
+    """The tensors that differ from their kind: (target, value, list of layers to loop over)."""
+    found: dict[tuple[str, str], list[Value]] = {}
+    for init in inits:
+        if init.owner in common and init.value == common[init.owner]:
+            continue
+        loop, target = _place(init.parameter)
+        found.setdefault((loop, target), []).append(init.value)
+    out: list[tuple[str, Value, str]] = []
+    for (loop, target), values in sorted(found.items()):
+        out.append((target, values[0], loop))
+    return out
+
+
+def _place(parameter: str) -> tuple[str, str]:
+    """`h.3.attn.o.weight` as ("self.h", "layer.attn.o.weight")."""
+    parts = parameter.split(".")
+    for k, part in enumerate(parts):
+        if part.isdigit():
+            return "self." + ".".join(parts[:k]), "layer." + ".".join(parts[k + 1 :])
+    return "", f"self.{parameter}"
+
+
+def _merged(lines: list[str]) -> list[str]:
+    """Loops over the same layers, one after the other, as one loop."""
+    out: list[str] = []
+    current = ""
+    for line in lines:
+        if line.startswith("for layer in"):
+            if line == current:
+                continue
+            current = line
+        elif not line.startswith("    "):
+            current = ""
+        out.append(line)
+    return out
+
+
+def statement(target: str, value: Value) -> str:
+    """One call of torch.nn.init."""
+    if value == "linear":
+        return f"nn.init.kaiming_uniform_({target}, a=5**0.5)"
+    if value == "normal":
+        return f"nn.init.normal_({target}, std=0.02)"
+    if value in ("zeros", "ones", "xavier_uniform"):
+        return f"nn.init.{value}_({target})"
+    assert isinstance(value, Record)
+    name, params = value.items[0]
+    if name == "constant":
+        return f"nn.init.constant_({target}, {_number(params)})"
+    assert isinstance(params, Record)
+    words = {"low": "a", "high": "b"}
+    options = "".join(f", {words.get(k, k)}={_number(v)}" for k, v in params.items)
+    return f"nn.init.{name}_({target}{options})"
+
+
+def _number(value: Value) -> str:
+    return literal(value if isinstance(value, int | float) else float(value))

@@ -1,0 +1,81 @@
+"""The few real functions that emitted text carries: each is copied into the files whose classes call it."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+def positions(x, mask, past):
+    """The place of each token, int[B, T]: padding does not count, what the cache holds does."""
+    batch, length = x.shape[:2]
+    if mask is None:
+        return torch.arange(past, past + length, device=x.device).expand(batch, length)
+    return (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
+
+
+def causal_mask(mask, x, past):
+    """The keys that each query may see, bool[B or 1, 1, T, K]; None where attention needs no mask for it."""
+    length = x.shape[1]
+    if mask is None and (length == 1 or past == 0):
+        return None
+    if length == 1:
+        return mask[:, None, None, :]
+    keys = torch.arange(past + length, device=x.device)
+    visible = (keys <= keys[past:, None])[None, None]
+    return visible if mask is None else visible & mask[:, None, None, :]
+
+
+def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
+    """softmax(q k^T * scale) v over [B, heads, T, head_dim]; a mask given with `causal` holds that rule already."""
+    if causal and mask is None and q.shape[2] > 1:
+        return F.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped, dropout_p=dropout
+        )
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped, dropout_p=dropout)
+
+
+def append(cache, name, past, axis, *tensors):
+    """New entries written behind the `past` earlier ones; returns all. Without a cache the new ones are all."""
+    if cache is None:
+        return tensors
+    length = tensors[0].shape[axis]
+    total = past + length
+    kept = []
+    for slot, new in zip(cache[name], tensors):
+        if total > slot.shape[axis]:
+            raise ValueError(f"the cache holds {slot.shape[axis]} tokens, {total} are needed")
+        slot.narrow(axis, past, length).copy_(new)
+        kept.append(slot.narrow(axis, 0, total))
+    return kept
+
+
+def rotation(angle, dtype):
+    """Cosines and sines of angles [B, T, F], stacked as [2, B, 1, T, 2 F] for `rotate`."""
+    angle = torch.cat((angle, angle), -1)[:, None]
+    return torch.stack((angle.cos(), angle.sin())).to(dtype)
+
+
+def rotate(x, turn):
+    """Each pair (i, i + F) of x [B, heads, T, 2 F] rotated by its angle."""
+    cos, sin = turn.unbind(0)
+    left, right = x.chunk(2, -1)
+    return x * cos + torch.cat((-right, left), -1) * sin
+
+
+def rotation_interleaved(angle, dtype):
+    """Cosines and sines of angles [B, T, F], each twice in a row, as [2, B, 1, T, 2 F]."""
+    angle = angle.repeat_interleave(2, -1)[:, None]
+    return torch.stack((angle.cos(), angle.sin())).to(dtype)
+
+
+def rotate_interleaved(x, turn):
+    """Each pair (2 i, 2 i + 1) of x [B, heads, T, 2 F] rotated by its angle."""
+    cos, sin = turn.unbind(0)
+    left, right = x[..., 0::2], x[..., 1::2]
+    return x * cos + torch.stack((-right, left), -1).flatten(-2) * sin
+
+
+def quick_gelu(x):
+    """x sigmoid(1.702 x), the approximation of GELU that CLIP was trained with."""
+    return x * torch.sigmoid(1.702 * x)

@@ -1,0 +1,1 @@
+"""The PyTorch text each op becomes. Strings only: nothing here imports torch."""

@@ -1,0 +1,182 @@
+"""Text of the ops that move axes: einops patterns as native views, or as einops for the teaching form."""
+
+from __future__ import annotations
+
+from compiler.ir.code import ATOM, Code, Piece, code, join, size_piece
+from compiler.ir.opdef import OpFault
+from compiler.ops.axes import axis_of, slice_bounds, solve
+from compiler.ops.patterns import Axes, Side, parse_pattern
+from compiler.ops.sequence import gather_sides
+from compiler.ops.text.context import Context, Text
+
+
+def rearrange(c: Context) -> Text:
+    """unflatten products, permute, then insert and drop unit axes and flatten products."""
+    pattern, axes = solve(c.call)
+    left, right = pattern.inputs[0], pattern.output
+    text = code("{x}", x=c.var("x", ATOM))
+    text = _split(text, left, axes)
+    names = [n for g in left for n in g.names]
+    if any(not g.names for g in left):
+        text = _squeeze(text, left)
+    target = [n for g in right for n in g.names]
+    text = _permute(text, names, target)
+    return Text({"y": _merge(text, right)})
+
+
+def _split(text: Code, side: Side, axes: Axes) -> Code:
+    """Every product axis unflattened, from the right so that indices stay true."""
+    rank = len(side)
+    for k in reversed(range(rank)):
+        group = side[k]
+        if len(group.names) < 2:
+            continue
+        sizes = [axes.size(n) for n in group.names]
+        parts: list[Code] = []
+        for name, size in zip(group.names, sizes, strict=True):
+            assert size is not None
+            parts.append(Code((size_piece(size, name),)))
+        if sum(s is not None and s.constant is None for s in sizes) == 1:
+            parts = [Code(("-1",)) if s is not None and s.constant is None else p for p, s in zip(parts, sizes, strict=True)]
+        axis = str(k - rank) if k == rank - 1 else str(k)
+        text = code("{x}.unflatten(" + axis + ", ({sizes}))", x=text, sizes=join(parts, ", "))
+    return text
+
+
+def _squeeze(text: Code, side: Side) -> Code:
+    """The unit axes of the left side dropped."""
+    flat: list[bool] = []
+    for group in side:
+        flat += [False] * len(group.names) if group.names else [True]
+    for k in reversed([k for k, unit in enumerate(flat) if unit]):
+        text = code("{x}.squeeze(" + str(k) + ")", x=text)
+    return text
+
+
+def _permute(text: Code, names: list[str], target: list[str]) -> Code:
+    order = [names.index(n) for n in target]
+    moved = [k for k, source in enumerate(order) if k != source]
+    if not moved:
+        return text
+    if len(moved) == 2:
+        a, b = moved
+        return code("{x}.transpose(" + f"{a}, {b}" + ")", x=text)
+    return code("{x}.permute(" + ", ".join(map(str, order)) + ")", x=text)
+
+
+def _merge(text: Code, side: Side) -> Code:
+    """Products flattened and unit axes inserted, from the right."""
+    position = sum(len(g.names) for g in side)
+    rank = position
+    for group in reversed(side):
+        count = len(group.names)
+        position -= count
+        if count == 0:
+            text = code("{x}.unsqueeze(" + str(position) + ")", x=text)
+        elif count > 1:
+            last = position + count == rank
+            span = f"{position}" if last else f"{position}, {position + count - 1}"
+            text = code("{x}.flatten(" + span + ")", x=text)
+            rank -= count - 1
+            continue
+        rank += count == 0
+    return text
+
+
+def expand(c: Context) -> Text:
+    pattern, axes = solve(c.call)
+    left = [g.name for g in pattern.inputs[0] if g.names]
+    x = code("{x}", x=c.var("x", ATOM))
+    kept = [g for g in pattern.inputs[0] if g.names]
+    x = _squeeze(x, pattern.inputs[0])
+    view = align([g.name for g in kept], [g.name for g in pattern.output])
+    sizes: list[Piece] = []
+    for k, group in enumerate(pattern.output):
+        size = c.typed.outputs["y"].shape[k]
+        sizes.append("-1" if group.name in left else size_piece(size, group.name or "size"))
+    parts = join([Code((s,)) for s in sizes], ", ")
+    return Text({"y": code("{x}" + view + ".expand({s})", x=x, s=parts)})
+
+
+def align(names: list[str], target: list[str]) -> str:
+    """The index that puts axes in their places among those of the target: `[:, None]`."""
+    missing = [n not in names for n in target]
+    if not any(missing[missing.index(False) :] if False in missing else []):
+        return ""
+    first = missing.index(False)
+    return "[" + ", ".join("None" if gone else ":" for gone in missing[first:]) + "]"
+
+
+_REDUCE = {"sum": "sum", "mean": "mean", "max": "amax", "any": "any", "argmax": "argmax"}
+
+
+def reduce(c: Context) -> Text:
+    pattern, _ = solve(c.call)
+    kept = {n for g in pattern.output for n in g.names}
+    gone = [k for k, g in enumerate(pattern.inputs[0]) if g.name not in kept]
+    fn = str(c.attr("fn"))
+    x = c.var("x", ATOM)
+    keep = len(pattern.output) == len(pattern.inputs[0])
+    tail = ", keepdim=True" if keep else ""
+    if any(len(g.names) != 1 for g in pattern.inputs[0]) or (not keep and any(not g.names for g in pattern.output)):
+        raise OpFault("bad-pattern", "`reduce` takes plain axes and keeps all or drops all that it reduces", attr="pattern")
+    if fn == "first":
+        index = ", ".join("0" if k in gone else ":" for k in range(gone[-1] + 1))
+        return Text({"y": code("{x}[" + index + "]", x=x)})
+    if fn == "var":
+        return Text({"y": code("{x}.var(" + _axes(gone) + ", correction=0" + tail + ")", x=x)})
+    return Text({"y": code("{x}." + _REDUCE[fn] + "(" + _axes(gone) + tail + ")", x=x)})
+
+
+def _axes(axes: list[int]) -> str:
+    return str(axes[0]) if len(axes) == 1 else "(" + ", ".join(map(str, axes)) + ")"
+
+
+def concat(c: Context) -> Text:
+    first = c.call.lists["x"][0]
+    return Text({"y": code("torch.cat(({x}), " + str(axis_of(c.call, first)) + ")", x=join(c.vars("x"), ", "))})
+
+
+def slice_(c: Context) -> Text:
+    axis = axis_of(c.call, c.type("x"))
+    start, stop = slice_bounds(c.call)
+    bounds = f"{start or ''}:{'' if stop is None else stop}"
+    return Text({"y": code("{x}[" + ":, " * axis + bounds + "]", x=c.var("x", ATOM))})
+
+
+def einsum(c: Context) -> Text:
+    pattern = parse_pattern(str(c.attr("pattern")))
+    names = list(dict.fromkeys(g.name for side in pattern.inputs for g in side))
+    letters = {n: (n if len(n) == 1 else "") for n in names}
+    free = iter(x for x in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if x not in letters.values())
+    letters = {n: known or next(free) for n, known in letters.items()}
+    sides = ["".join(letters[g.name] for g in side) for side in (*pattern.inputs, pattern.output)]
+    equation = ", ".join(sides[:-1]) + " -> " + sides[-1]
+    return Text({"y": code('torch.einsum("' + equation + '", {x})', x=join(c.vars("x"), ", "))})
+
+
+def gather(c: Context) -> Text:
+    """Three shapes of looking up: whole vectors by a list, one vector per row, one entry per position."""
+    pattern, axis = gather_sides(c.call)
+    source, index, out = pattern.inputs[0], pattern.inputs[1], pattern.output
+    x, i = c.var("x", ATOM), c.var("index")
+    names = [g.name for g in source]
+    batch = [g.name for g in index if g.name in names]
+    fresh = [g.name for g in index if g.name not in names]
+    if not batch:
+        expected = names[:axis] + fresh + names[axis + 1 :]
+        if [g.name for g in out] == expected:
+            return Text({"y": code("{x}[" + ":, " * axis + "{i}]", x=x, i=i)})
+    if batch == names[:axis] and [g.name for g in out] == batch + fresh + names[axis + 1 :]:
+        return Text({"y": _per_row(c, batch, fresh)})
+    raise OpFault("bad-pattern", f"`{c.attr('pattern')}` is no pattern that gather can take", attr="pattern")
+
+
+def _per_row(c: Context, batch: list[str], fresh: list[str]) -> Code:
+    """x[arange(B), index]: one batch axis, each row its own index."""
+    if len(batch) != 1:
+        raise OpFault("bad-pattern", "`gather` follows one batch axis", attr="pattern")
+    rows = code("torch.arange({n}, device={x}.device)", n=size_piece(c.type("x").shape[0], "batch"), x=c.var("x", ATOM))
+    if fresh:
+        rows = code("{r}[:" + ", None" * len(fresh) + "]", r=rows)
+    return code("{x}[{r}, {i}]", x=c.var("x", ATOM), r=rows, i=c.var("index"))

@@ -1,0 +1,80 @@
+"""What an op's text may refer to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.ir.code import ATOM, LOOSE, Code, Lit, Piece, Var, size_piece
+from compiler.ir.dims import Dim
+from compiler.ir.graph import Attr, OpNode, Ref
+from compiler.ir.opdef import OpCall
+from compiler.ir.typed import TypedBlock, TypedNode
+from compiler.ir.types import TensorType
+from compiler.ir.values import Value
+
+
+@dataclass(frozen=True)
+class Context:
+    """One op node of a typed block, and the name of its member."""
+
+    block: TypedBlock
+    typed: TypedNode
+    member: str
+    call: OpCall
+
+    @property
+    def op(self) -> OpNode:
+        action = self.typed.node.action
+        assert isinstance(action, OpNode)
+        return action
+
+    def attr(self, name: str) -> Value:
+        return self.typed.attrs[name]
+
+    def lit(self, name: str) -> Lit:
+        """An attribute as a literal."""
+        value = self.typed.attrs[name]
+        if isinstance(value, Dim):
+            value = value.constant
+        return Lit(value, name)
+
+    def var(self, port: str, least: int = LOOSE) -> Var:
+        ref = self.typed.node.inputs[port]
+        assert isinstance(ref, Ref)
+        return Var(ref, least)
+
+    def vars(self, port: str, least: int = LOOSE) -> list[Code]:
+        refs = self.typed.node.inputs[port]
+        assert isinstance(refs, tuple)
+        return [Code((Var(r, least),), LOOSE) for r in refs]
+
+    def has(self, port: str) -> bool:
+        return port in self.typed.node.inputs
+
+    def type(self, port: str) -> TensorType:
+        ref = self.typed.node.inputs[port]
+        assert isinstance(ref, Ref)
+        return self.block.type_of(ref)
+
+    def size(self, size: Dim, hint: str) -> Piece:
+        return size_piece(size, hint)
+
+    def share(self, weight: str) -> Attr | None:
+        return self.op.shares.get(weight)
+
+    def any_input(self) -> Code:
+        """Some tensor of the block, for its device."""
+        name = next(iter(self.block.inputs), None)
+        if name is None:
+            return Code(("self.device_of()",))
+        return Code((Var(Ref(name), ATOM),))
+
+
+@dataclass(frozen=True)
+class Text:
+    """An op in text: the constructor of its member if it has one, and an expression per output."""
+
+    outputs: dict[str, Code]
+    member: Code | None = None
+    inline: bool = True
+    joint: bool = False  # one expression yields all outputs

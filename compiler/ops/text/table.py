@@ -1,0 +1,42 @@
+"""The text of every op, written out; a contract test holds it against the table of ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from compiler.ops.text import axes, basic, sequence
+from compiler.ops.text.context import Context, Text
+from compiler.ops.text.expression import map_text
+
+TEXTS: Mapping[str, Callable[[Context], Text]] = MappingProxyType(
+    {
+        "parameter": basic.parameter,
+        "iota": basic.iota,
+        "positions": basic.positions,
+        "embedding": basic.embedding,
+        "linear": basic.linear,
+        "conv": basic.conv,
+        "einsum": axes.einsum,
+        "layer_norm": basic.layer_norm,
+        "rms_norm": basic.rms_norm,
+        "map": map_text,
+        "activation": basic.activation,
+        "add": basic.add,
+        "mul": basic.mul,
+        "softmax": basic.softmax,
+        "cast": basic.cast,
+        "rearrange": axes.rearrange,
+        "expand": axes.expand,
+        "reduce": axes.reduce,
+        "concat": axes.concat,
+        "slice": axes.slice_,
+        "attention": sequence.attention,
+        "attention_mask": sequence.attention_mask,
+        "rotate": sequence.rotate,
+        "rotation": sequence.rotation,
+        "cache": sequence.cache,
+        "gather": axes.gather,
+        "dropout": basic.dropout,
+    }
+)

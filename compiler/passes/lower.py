@@ -1,0 +1,206 @@
+"""lower: TypedGraph -> Program. Members, steps and entry points; instances of equal structure share a class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.ir.code import Code, State, Var, code, join
+from compiler.ir.dims import Dim, dim, symbol
+from compiler.ir.graph import Node, OpNode, Ref, RepeatNode, SameNode, UseNode
+from compiler.ir.opdef import OpCall, OpFault
+from compiler.ir.program import Argument, Default, Loop, Member, Program, Slots, Step, Unit
+from compiler.ir.program import Action as ProgramAction
+from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
+from compiler.ir.types import TensorType
+from compiler.ops.text.context import Context, Text
+from compiler.ops.text.table import TEXTS
+from compiler.passes.classes import group_classes
+from compiler.passes.infer_shapes import KEY_LENGTH
+from compiler.passes.methods import entry_methods
+from compiler.passes.parameters import initial_values, parameter_table
+
+
+def lower(graph: TypedGraph) -> Program:
+    """Raises CompileError for what cannot be written as PyTorch text."""
+    diagnostics = Diagnostics()
+    lowering = _Lowering(graph.cached, diagnostics)
+    root = None
+    with diagnostics.recover():
+        root = lowering.unit(graph.root)
+    diagnostics.check()
+    assert root is not None
+    table, owners = parameter_table(graph)
+    inits = initial_values(graph, owners, diagnostics)
+    methods = entry_methods(graph, root, diagnostics)
+    diagnostics.check()
+    return Program(graph, group_classes(root), methods, table, inits)
+
+
+@dataclass
+class _Lowering:
+    cached: bool
+    diagnostics: Diagnostics
+    units: dict[int, Unit] = field(default_factory=dict[int, Unit])
+
+    def unit(self, block: TypedBlock) -> Unit:
+        """One block instance: its members, its steps, and whether it needs to know of a cache."""
+        members: list[Member] = []
+        actions: list[ProgramAction] = []
+        slots: list[Slots] = []
+        defaults = {p.default: p.name for p in block.block.inputs if p.default is not None}
+        for typed in block.nodes:
+            with self.diagnostics.recover():
+                member, added = self._node(typed, block)
+                members += member
+                actions += added
+                slots += _slots(typed)
+            for ref, name in defaults.items():
+                if ref.node == typed.node.name:
+                    actions.append(Default(name, ref))
+        arguments = tuple(
+            Argument(p.name, p.maybe or p.default is not None or (p.pattern is not None and p.pattern.optional))
+            for p in block.block.inputs
+        )
+        states = {p.name for a in actions for c in _codes(a) for p in c.pieces if isinstance(p, State)}
+        unit = Unit(
+            block, arguments, tuple(members), tuple(actions), block.block.outputs, tuple(slots),
+            "past" in states, "cache" in states,
+        )  # fmt: skip
+        self.units[id(block)] = unit
+        return unit
+
+    def _node(self, typed: TypedNode, block: TypedBlock) -> tuple[list[Member], list[ProgramAction]]:
+        node = typed.node
+        match node.action:
+            case OpNode():
+                return self._op(typed, block, node.name)
+            case UseNode():
+                unit = self.unit(typed.children[0])
+                return [Member(node.name, None, (unit,))], [self._use(typed, unit, node.name)]
+            case RepeatNode() as repeat:
+                return self._repeat(typed, repeat)
+            case SameNode(target=target):
+                return [], self._again(typed, block, target)
+
+    def _op(self, typed: TypedNode, block: TypedBlock, member: str) -> tuple[list[Member], list[ProgramAction]]:
+        text = self._text(typed, block, member)
+        members = [Member(member, text.member)] if text.member is not None else []
+        return members, list(_steps(typed, text))
+
+    def _text(self, typed: TypedNode, block: TypedBlock, member: str) -> Text:
+        node = typed.node
+        assert isinstance(node.action, OpNode)
+        try:
+            return TEXTS[node.action.op](Context(block, typed, member, self._call(typed, block)))
+        except OpFault as fault:
+            attr = node.action.attrs.get(fault.attr)
+            span = attr.span if attr is not None else node.span
+            raise self.diagnostics.error(fault.code, f"`{node.name}`: {fault.message}", span, help=fault.help) from None
+
+    def _call(self, typed: TypedNode, block: TypedBlock) -> OpCall:
+        single: dict[str, TensorType] = {}
+        lists: dict[str, tuple[TensorType, ...]] = {}
+        for port, ref in typed.node.inputs.items():
+            if isinstance(ref, tuple):
+                lists[port] = tuple(block.type_of(r) for r in ref)
+            else:
+                single[port] = block.type_of(ref)
+
+        return OpCall(single, lists, typed.attrs, _sizes(block), symbol(KEY_LENGTH))
+
+    def _use(self, typed: TypedNode, unit: Unit, member: str) -> Step:
+        arguments = [Code((Var(_single(typed.node, a.name)),)) for a in unit.arguments if a.name in typed.node.inputs]
+        arguments += _state_arguments(unit, member)
+        call = code("self." + member + "({args})", args=join(arguments, ", "))
+        targets = tuple(Ref(typed.node.name, o) for o in typed.node.outputs)
+        fallback = typed.node.fallback
+        return Step(targets, call, tuple(typed.outputs.values()), typed.node.span, typed.node.guard, fallback)
+
+    def _repeat(self, typed: TypedNode, repeat: RepeatNode) -> tuple[list[Member], list[ProgramAction]]:
+        units = tuple(self.unit(child) for child in typed.children)
+        first = units[0]
+        kinds = {m: body for body, m in zip(repeat.layers, repeat.modules, strict=True)}
+        member = Member(typed.node.name, None, units, tuple(kinds[m] for m in sorted(kinds)))
+        arguments: list[Code | None] = []
+        for argument in first.arguments:
+            if argument.name == repeat.carried:
+                arguments.append(None)
+            elif argument.name in typed.node.inputs:
+                arguments.append(Code((Var(_single(typed.node, argument.name)),)))
+        arguments += _state_arguments(first, typed.node.name)
+        order = None if repeat.modules == tuple(range(len(repeat.modules))) else repeat.modules
+        ((output, found),) = typed.outputs.items()
+        start = _single(typed.node, repeat.carried)
+        loop = Loop(
+            Ref(typed.node.name, output), typed.node.name, start, tuple(arguments), order, found, typed.node.span,
+            first.uses_cache,
+        )  # fmt: skip
+        return [member], [loop]
+
+    def _again(self, typed: TypedNode, block: TypedBlock, target: str) -> list[ProgramAction]:
+        original = block.node(target)
+        if typed.children:
+            return [self._use(typed, self.unit(typed.children[0]), target)]
+        assert isinstance(original.node.action, OpNode)
+        node = Node(
+            typed.node.name, typed.node.span, original.node.action, typed.node.inputs, typed.node.outputs,
+            typed.node.guard, typed.node.fallback,
+        )  # fmt: skip
+        again = TypedNode(node, typed.outputs, typed.attrs, original.weights, typed.flops)
+        return list(_steps(again, self._text(again, block, target)))
+
+
+def _sizes(block: TypedBlock) -> Callable[[str], Dim | None]:
+    """What names in patterns stand for: dims, then params that are sizes."""
+
+    def size(name: str) -> Dim | None:
+        value = block.dims.get(name, block.params.get(name))
+        if isinstance(value, int) and not isinstance(value, bool):
+            return dim(value)
+        return value if isinstance(value, Dim) else None
+
+    return size
+
+
+def _single(node: Node, port: str) -> Ref:
+    ref = node.inputs[port]
+    assert isinstance(ref, Ref)
+    return ref
+
+
+def _state_arguments(unit: Unit, member: str) -> list[Code]:
+    """What a block that remembers is handed: how much it remembers, and where."""
+    out = [Code((State("past"),))] if unit.uses_past else []
+    return [*out, Code((State("cache", member),))] if unit.uses_cache else out
+
+
+def _steps(typed: TypedNode, text: Text) -> tuple[Step, ...]:
+    node = typed.node
+    if text.joint:
+        targets = tuple(Ref(node.name, o) for o in node.outputs)
+        first = next(iter(text.outputs.values()))
+        types = tuple(typed.outputs[o] for o in node.outputs)
+        return (Step(targets, first, types, node.span, node.guard, node.fallback, text.inline),)
+    return tuple(
+        Step((Ref(node.name, o),), text.outputs[o], (found,), node.span, node.guard, node.fallback, text.inline)
+        for o, found in typed.outputs.items()
+    )
+
+
+def _slots(typed: TypedNode) -> list[Slots]:
+    action = typed.node.action
+    if isinstance(action, OpNode) and action.op == "cache":
+        return [Slots(typed.node.name, tuple(t.shape for t in typed.outputs.values()))]
+    return []
+
+
+def _codes(action: ProgramAction) -> list[Code]:
+    match action:
+        case Step(code=text):
+            return [text]
+        case Loop(arguments=arguments):
+            return [a for a in arguments if a is not None]
+        case _:
+            return []

@@ -1,0 +1,115 @@
+"""Entry points beside forward: the steps that their outputs need, and whether forward may call them."""
+
+from __future__ import annotations
+
+
+from dataclasses import replace
+
+from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.ir.graph import Method, OpNode, Ref
+from compiler.ir.program import Action, Argument, Default, Loop, MethodDecl, Step, Unit
+from compiler.ir.code import State
+from compiler.ir.typed import TypedGraph
+from compiler.ops.table import OPS
+
+
+def entry_methods(graph: TypedGraph, root: Unit, diagnostics: Diagnostics) -> tuple[MethodDecl, ...]:
+    """The methods of a spec as programs over the root's members."""
+    out: list[MethodDecl] = []
+    for method in graph.graph.methods:
+        with diagnostics.recover():
+            out.append(_method(method, root, diagnostics))
+    return tuple(_stage(m, root, tuple(out)) for m in out)
+
+
+def _method(method: Method, root: Unit, diagnostics: Diagnostics) -> MethodDecl:
+    actions = tuple(needed(root.actions, set(method.outputs.values()), frozenset(method.cut.values())))
+    reads = {r for a in actions for r in action_refs(a)} | set(method.outputs.values())
+    if any(isinstance(p, State) for a in actions for p in action_pieces(a)):
+        raise diagnostics.error(
+            "bad-method", f"the method `{method.name}` reaches a cache", method.span, help="cut the graph behind it"
+        )
+    arguments = [a for a in root.arguments if Ref(a.name) in reads - set(method.cut.values())]
+    arguments += [Argument(name, False) for name, ref in method.cut.items() if ref in reads]
+    if any(a.name == method.name for a in root.arguments) or any(m.name == method.name for m in root.members):
+        raise diagnostics.error("bad-name", f"`{method.name}` is already a node or input", method.span)
+    cut = {name: ref for name, ref in method.cut.items() if ref in reads}
+    return MethodDecl(method.name, method.summary, tuple(arguments), actions, method.outputs, cut)
+
+
+def _stage(method: MethodDecl, root: Unit, rivals: tuple[MethodDecl, ...]) -> MethodDecl:
+    """Whether forward may call the method: it has one output, and only that leaves its steps."""
+    own = {id(a) for a in method.actions}
+    if len(method.outputs) != 1 or any(own & {id(a) for a in m.actions} for m in rivals if m is not method):
+        return method
+    (result,) = method.outputs.values()
+    made = {t for a in method.actions for t in targets(a)}
+    outside = {r for a in root.actions if id(a) not in own for r in action_refs(a)} | set(root.outputs.values())
+    if result not in outside or (outside & made) - {result}:
+        return method
+    return replace(method, is_stage=True)
+
+
+def needed(actions: tuple[Action, ...], wanted: set[Ref], known: frozenset[Ref]) -> list[Action]:
+    """The actions that the wanted values depend on, in order; known values are given."""
+    keep: list[Action] = []
+    wanted = set(wanted)
+    for action in reversed(actions):
+        made = set(targets(action))
+        if made & wanted and not made <= known:
+            keep.append(action)
+            wanted |= set(action_refs(action)) - known
+    return keep[::-1]
+
+
+def last_position(graph: TypedGraph) -> Ref:
+    """The value from which on every op works on each position alone, up to the first output.
+
+    Keeping only the last position there gives the last position of the output.
+    """
+    root = graph.root
+    ref = next(iter(root.block.outputs.values()))
+    while ref.node not in root.inputs:
+        node = root.node(ref.node).node
+        reads = node.refs()
+        if not isinstance(node.action, OpNode) or not OPS[node.action.op].positionwise or len(reads) != 1:
+            return ref
+        readers = [n for n in root.nodes for r in n.node.refs() if r == reads[0]]
+        if len(readers) != 1 or reads[0] in root.block.outputs.values() or root.type_of(reads[0]).rank < 3:
+            return ref
+        ref = reads[0]
+    return ref
+
+
+def targets(action: Action) -> tuple[Ref, ...]:
+    match action:
+        case Step(targets=found):
+            return found
+        case Loop(target=target):
+            return (target,)
+        case Default(name=name):
+            return (Ref(name),)
+
+
+def action_refs(action: Action) -> tuple[Ref, ...]:
+    """The values that an action reads."""
+    match action:
+        case Step():
+            extra = (action.fallback,) if action.fallback is not None else ()
+            return (*action.code.refs(), *action.guard, *extra)
+        case Loop():
+            return (action.start, *(r for a in action.arguments if a is not None for r in a.refs()))
+        case Default(value=value):
+            return (value,)
+
+
+def action_pieces(action: Action) -> list[object]:
+    match action:
+        case Step():
+            return list(action.code.pieces)
+        case Loop():
+            return [p for a in action.arguments if a is not None for p in a.pieces]
+        case Default():
+            return []
+
+

@@ -1,0 +1,117 @@
+"""The table of a spec's tensors, read off the typed graph, and the initial value of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.diagnostics.suggest import did_you_mean
+from compiler.ir.graph import InitRule, OpNode, RepeatNode, SameNode
+from compiler.ir.opdef import Weight
+from compiler.ir.parameters import Parameter, ParameterTable, ParamValue
+from compiler.ir.program import Init
+from compiler.ir.typed import TypedBlock, TypedGraph
+from compiler.ir.values import Value
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The op that owns a tensor: `linear.weight`; for a `parameter` op the weight has no name."""
+
+    op: str
+    weight: Weight
+
+    @property
+    def rule(self) -> str:
+        return f"{self.op}.{self.weight.name}" if self.weight.name else self.op
+
+
+def parameter_table(graph: TypedGraph) -> tuple[ParameterTable, Mapping[str, Owner]]:
+    """Every tensor of the module in state-dict order, and who owns it."""
+    parameters: list[Parameter] = []
+    owners: dict[str, Owner] = {}
+    ties: dict[str, str] = {}
+    for name, owner, parameter in _walk(graph.root, ""):
+        parameters.append(parameter)
+        owners[name] = owner
+    for prefix, alias, target in _ties(graph.root, ""):
+        ties[prefix + alias] = prefix + target
+    root = graph.root
+    values = {n: _scalar(v) for n, v in root.params.items() if _is_scalar(v)}
+    table = ParameterTable(root.block.name, graph.graph.parents, tuple(parameters), ties, values)
+    return table, owners
+
+
+def _walk(block: TypedBlock, prefix: str) -> Iterator[tuple[str, Owner, Parameter]]:
+    for typed in block.nodes:
+        action = typed.node.action
+        for weight in typed.weights:
+            assert isinstance(action, OpNode)
+            name = prefix + typed.node.name + (f".{weight.name}" if weight.name else "")
+            shape = tuple(d.constant or 0 for d in weight.shape)
+            yield name, Owner(action.op, weight), Parameter(name, shape, weight.dtype, typed.node.span)
+        for path, child in _children(block, typed.node.name, prefix):
+            yield from _walk(child, path)
+
+
+def _children(block: TypedBlock, name: str, prefix: str) -> Iterator[tuple[str, TypedBlock]]:
+    """The modules below a node: state-dict prefix and block."""
+    typed = block.node(name)
+    action = typed.node.action
+    if isinstance(action, RepeatNode):
+        kinds = {m: body for body, m in zip(action.layers, action.modules, strict=True)}
+        for module in sorted(kinds):
+            yield f"{prefix}{name}.{module}.", typed.children[kinds[module]]
+    elif typed.children and typed.weights == () and not _is_second_call(block, name):
+        yield f"{prefix}{name}.", typed.children[0]
+
+
+def _is_second_call(block: TypedBlock, name: str) -> bool:
+    return isinstance(block.node(name).node.action, SameNode)
+
+
+def _ties(block: TypedBlock, prefix: str) -> Iterator[tuple[str, str, str]]:
+    for typed in block.nodes:
+        if isinstance(typed.node.action, OpNode):
+            for weight, attr in typed.node.action.shares.items():
+                yield prefix, f"{typed.node.name}.{weight}", str(attr.value)
+        for path, child in _children(block, typed.node.name, prefix):
+            yield from _ties(child, path)
+
+
+def _is_scalar(value: Value) -> bool:
+    return value is None or isinstance(value, int | float | bool | str | Fraction)
+
+
+def _scalar(value: Value) -> ParamValue:
+    return float(value) if isinstance(value, Fraction) else value  # type: ignore[no-any-return]
+
+
+def initial_values(
+    graph: TypedGraph, owners: Mapping[str, Owner], diagnostics: Diagnostics
+) -> tuple[Init, ...]:
+    """Each tensor's rule: the last path rule that reaches it, the rule of its op, or the op's own default."""
+    rules = graph.graph.init
+    values: dict[str, Value] = {}
+    used: set[str] = set()
+    for name, owner in owners.items():
+        values[name] = owner.weight.init
+        for rule in rules:
+            if _reaches(rule, name, owner):
+                values[name] = rule.value
+                used.add(rule.pattern)
+    known = {o.rule for o in owners.values()}
+    for rule in rules:
+        if rule.pattern not in used:
+            cure = did_you_mean(rule.pattern, owners if rule.by_path else known)
+            diagnostics.error("rule-unused", f"the init rule `{rule.pattern}` reaches no weight", rule.span, help=cure)
+    return tuple(Init(name, owner.rule, values[name]) for name, owner in owners.items())
+
+
+def _reaches(rule: InitRule, name: str, owner: Owner) -> bool:
+    if not rule.by_path:
+        return rule.pattern == owner.rule
+    pattern, path = rule.pattern.split("."), name.split(".")
+    return len(pattern) == len(path) and all(p in ("*", s) for p, s in zip(pattern, path, strict=True))
