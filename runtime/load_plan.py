@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from compiler.diagnostics.diagnostic import Diagnostics
-from compiler.weights.load_plan import FLOATS, Group, LoadPlan, Move
+from compiler.diagnostics.diagnostic import Diagnostics, fail
+from compiler.weights.load_plan import FLOATS, MODULE_FLOAT, LoadPlan, Move, TensorSpec
 from compiler.weights.views import Strided
 
 if TYPE_CHECKING:
@@ -16,63 +16,74 @@ if TYPE_CHECKING:
 TensorOf = Callable[[str], "torch.Tensor"]
 
 
-def load_plan(
-    plan: LoadPlan, tensor_of: TensorOf, module: torch.nn.Module, dtype: torch.dtype | None = None
-) -> None:
-    """Give the module its tensors; floats in `dtype`, or as the checkpoint has them.
+def load_plan(plan: LoadPlan, tensor_of: TensorOf, module: torch.nn.Module) -> None:
+    """Give the module its tensors.
 
-    A tensor that the file holds as it stands becomes the parameter without a copy. The others are made one group at a
-    time: the peak is what they take together and the largest group. Raises CompileError where a second copy of a tied
-    tensor differs from the first; the module is then unchanged.
+    A tensor that the file holds as it stands becomes the parameter without a copy. The others are made one
+    group at a time: the peak is what they take together and the largest group. Raises CompileError where a
+    second copy of a tied tensor differs from the first; the module is then unchanged.
     """
     _check_ties(plan, tensor_of)
     for group in plan.groups:
         if group.check:
             continue
-        sources = {key: tensor_of(key) for key in dict.fromkeys(move.theirs for move in group.moves)}
-        for name, moves in _by(group.moves, ours=True).items():
-            _assign(module, name, _ours(plan, moves, sources, dtype))
+        sources = _sources(group.moves, tensor_of)
+        for name, moves in _by_ours(group.moves).items():
+            _assign(module, name, _made(plan, moves, sources))
 
 
 def export_plan(plan: LoadPlan, module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
-    """The checkpoint's tensors under their keys, one at a time, each contiguous and in the module's dtype."""
-    import torch
+    """The checkpoint's tensors under their keys, one at a time, each contiguous and in the module's dtype.
 
-    state = module.state_dict(keep_vars=False)
-    moves: dict[str, list[Move]] = {}
+    Raises CompileError, before the first tensor, for a dialect that is only read and for members of one
+    tensor that differ in type.
+    """
+    if plan.readonly:
+        raise fail("cannot-export", f"the map {plan.map} is read, never written", None)
+    state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+    moves: dict[str, list[Move]] = {key: [] for key in plan.theirs}
     for group in plan.groups:
-        for key, several in _by(group.moves, ours=False).items():
-            moves.setdefault(key, []).extend(several)
-    for key, spec in plan.theirs.items():
-        first = moves[key][0]
-        if len(moves[key]) == 1 and first.piece.whole(spec.numel) and first.piece.theirs.offset == 0:
-            yield key, state[first.ours].detach().contiguous().view(spec.shape)
-            continue
-        target = torch.empty(spec.shape, dtype=state[first.ours].dtype, device=state[first.ours].device)
-        for move in moves[key]:
-            source = state[move.ours].detach().contiguous()
-            _view(target, move, move.piece.theirs).copy_(_view(source, move, move.piece.ours))
-        yield key, target
+        for move in group.moves:
+            moves[move.theirs].append(move)
+    diagnostics = Diagnostics()
+    for key, several in moves.items():
+        kinds = {str(state[move.ours].dtype) for move in several}
+        if len(kinds) > 1:
+            diagnostics.error(
+                "cannot-export", f"`{key}` would be made of {' and '.join(sorted(kinds))}", None
+            )
+    diagnostics.check()
+    return ((key, _theirs(spec, moves[key], state)) for key, spec in plan.theirs.items())
 
 
-def _ours(
-    plan: LoadPlan, moves: Sequence[Move], sources: Mapping[str, torch.Tensor], dtype: torch.dtype | None
-) -> torch.Tensor:
+def _made(plan: LoadPlan, moves: Sequence[Move], sources: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """One tensor of ours: the file's own memory where it is whole there, else a fresh one."""
     import torch
 
     spec, first = plan.ours[moves[0].ours], moves[0]
     source = sources[first.theirs]
-    kind = dtype if dtype is not None and spec.dtype == "float" else source.dtype
-    if spec.dtype in FLOATS:
-        kind = getattr(torch, spec.dtype)
-    if len(moves) == 1 and first.piece.whole(spec.numel):
-        whole = _view(source.contiguous(), first, first.piece.theirs).reshape(spec.shape)
-        return whole.to(kind)
+    name = plan.dtype if spec.dtype == MODULE_FLOAT else spec.dtype
+    kind = getattr(torch, name) if name in FLOATS else source.dtype
+    if len(moves) == 1 and first.piece.gives_ours(spec.numel):
+        return _view(source, first, first.piece.theirs).reshape(spec.shape).to(kind)
     target = torch.empty(spec.shape, dtype=kind, device=source.device)
     for move in moves:
-        piece = _view(sources[move.theirs].contiguous(), move, move.piece.theirs)
-        _view(target, move, move.piece.ours).copy_(piece)
+        _view(target, move, move.piece.ours).copy_(_view(sources[move.theirs], move, move.piece.theirs))
+    return target
+
+
+def _theirs(spec: TensorSpec, moves: Sequence[Move], state: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """One tensor of theirs: the module's own memory where it is whole there, else a fresh one."""
+    import torch
+
+    first = moves[0]
+    source = state[first.ours].contiguous()
+    if len(moves) == 1 and first.piece.gives_theirs(spec.numel):
+        return _view(source, first, first.piece.ours).reshape(spec.shape)
+    target = torch.empty(spec.shape, dtype=source.dtype, device=source.device)
+    for move in moves:
+        source = state[move.ours].contiguous()
+        _view(target, move, move.piece.theirs).copy_(_view(source, move, move.piece.ours))
     return target
 
 
@@ -88,8 +99,7 @@ def _assign(module: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
     path, _, leaf = name.rpartition(".")
     owner = module.get_submodule(path)
     current = getattr(owner, leaf)
-    if tuple(current.shape) != tuple(tensor.shape):
-        raise AssertionError(f"{name}: the module has {tuple(current.shape)}, the plan {tuple(tensor.shape)}")
+    assert current.shape == tensor.shape, f"{name}: the module has {current.shape}, the plan {tensor.shape}"
     if isinstance(current, torch.nn.Parameter):
         setattr(owner, leaf, torch.nn.Parameter(tensor, requires_grad=current.requires_grad))
     else:
@@ -97,51 +107,45 @@ def _assign(module: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
 
 
 def _check_ties(plan: LoadPlan, tensor_of: TensorOf) -> None:
-    """Second copies must equal the first, bit for bit: compared against the tensors that will be loaded."""
+    """Second copies must equal the first, bit for bit."""
     diagnostics = Diagnostics()
-    sources = {move.ours: (move, group) for group in plan.groups if not group.check for move in group.moves}
+    originals: dict[str, list[Move]] = {}
     for group in plan.groups:
-        if not group.check:
-            continue
-        for move in group.moves:
-            first, whole = sources[move.ours]
-            if not _same(plan, move, group, first, whole, tensor_of):
+        for move in group.moves if not group.check else ():
+            originals.setdefault(move.ours, []).append(move)
+    for group in plan.groups:
+        for name, copies in _by_ours(group.moves).items() if group.check else ():
+            if not _equal(plan, copies, originals[name], tensor_of):
                 diagnostics.error(
                     "tie-broken",
-                    f"`{move.theirs}` and `{first.theirs}` differ, but the model has one tensor for both: `{move.ours}`",
+                    f"`{copies[0].theirs}` and `{originals[name][0].theirs}` differ, but `{name}` is both",
                     None,
-                    help="load it with a spec that does not tie them",
+                    help="load it with a spec that has two tensors for them",
                 )
     diagnostics.check()
 
 
-def _same(
-    plan: LoadPlan, move: Move, copies: Group, first: Move, originals: Group, tensor_of: TensorOf
-) -> bool:
-    import torch
-
-    if move.piece == first.piece:
-        return torch.equal(tensor_of(move.theirs), tensor_of(first.theirs))
-    both = [
-        _ours(plan, [m for m in group.moves if m.ours == move.ours], _Lazy(tensor_of), None)
-        for group in (copies, originals)
-    ]
-    return torch.equal(*both)
-
-
-class _Lazy(dict[str, "torch.Tensor"]):
-    """Tensors by key, fetched when asked for."""
-
-    def __init__(self, tensor_of: TensorOf) -> None:
-        super().__init__()
-        self.tensor_of = tensor_of
-
-    def __missing__(self, key: str) -> torch.Tensor:
-        return self.tensor_of(key)
+def _equal(plan: LoadPlan, copies: list[Move], originals: list[Move], tensor_of: TensorOf) -> bool:
+    """Compared in the file where both lie alike there, else as they would be loaded."""
+    twins = [(c, o) for c in copies for o in originals if c.piece == o.piece]
+    if len(twins) == len(copies):
+        pairs = [(tensor_of(copy.theirs), tensor_of(original.theirs)) for copy, original in twins]
+    else:
+        pairs = [
+            (
+                _made(plan, copies, _sources(copies, tensor_of)),
+                _made(plan, originals, _sources(originals, tensor_of)),
+            )
+        ]
+    return all(a.dtype == b.dtype and a.equal(b) for a, b in pairs)
 
 
-def _by(moves: Sequence[Move], *, ours: bool) -> dict[str, list[Move]]:
+def _sources(moves: Sequence[Move], tensor_of: TensorOf) -> dict[str, torch.Tensor]:
+    return {key: tensor_of(key).contiguous() for key in dict.fromkeys(move.theirs for move in moves)}
+
+
+def _by_ours(moves: Sequence[Move]) -> dict[str, list[Move]]:
     found: dict[str, list[Move]] = {}
     for move in moves:
-        found.setdefault(move.ours if ours else move.theirs, []).append(move)
+        found.setdefault(move.ours, []).append(move)
     return found

@@ -123,8 +123,8 @@ class MatchEntry(Surface):
 class KeyEntry(Surface):
     """One key of the source's config and the param it gives.
 
-    values: theirs -> ours; read and write: expressions in `it` and, for write, the params; default: what the source's
-    own reader assumes when the key is absent or null.
+    values: theirs -> ours. read, write: expressions in `it` and the params, each the other's inverse.
+    default: what the source's own reader assumes when the key is absent or null.
     """
 
     param: Text | None = None
@@ -222,7 +222,7 @@ def _report(diagnostics: Diagnostics, root: Map, kind: str, loc: tuple[int | str
 
 
 def _walk(root: Map, loc: tuple[int | str, ...]) -> tuple[Span, Span, Span]:
-    """The places of a key, of its value and of the mapping around it; steps that are no keys (union tags) are skipped."""
+    """The places of a key, its value and the mapping around it; steps that are no keys (union tags) are skipped."""
     node: Any = root
     key = parent = root.span
     for step in loc:

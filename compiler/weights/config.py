@@ -40,7 +40,10 @@ class Recognised:
 
 
 def recognise(source: Path, library: Library | None = None) -> Recognised:
-    """The spec and params of a folder with a config.json, of that file, or of a GGUF file. Raises CompileError."""
+    """The spec and params of a folder with a config.json, of that file, or of a GGUF file.
+
+    Raises CompileError.
+    """
     library = library or Library.standard()
     if source.suffix == ".gguf":
         tree: Fields = _gguf_fields(source)

@@ -17,7 +17,10 @@ _ABSENT = object()
 
 
 def write_config(map: WeightMap, table: ParameterTable) -> dict[str, Any]:
-    """The source's config for a model with these params. Raises CompileError where it has no words for them."""
+    """The source's config for a model with these params.
+
+    Raises CompileError where it has no words for them.
+    """
     diagnostics = Diagnostics()
     if map.config is None:
         diagnostics.error("cannot-export", f"the map {map.name} has no config section", map.span)

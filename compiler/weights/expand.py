@@ -1,4 +1,4 @@
-"""Statements written out over their finite ranges: the whole map as literal names, before any file is opened."""
+"""Statements written out over their finite ranges: a whole map as literal names, with no file opened."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ MAX_RANGE = 1 << 20
 
 @dataclass(frozen=True)
 class Instance:
-    """An equation between literal names. Where one side has several tensors, `slots` says which piece each is."""
+    """An equation between literal names.
+
+    Where one side has several tensors, `slots` says which piece each is.
+    """
 
     equation: Equation
     theirs: tuple[str, ...]

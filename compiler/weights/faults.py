@@ -194,6 +194,13 @@ def _near(name: str, candidates: Sequence[str]) -> str:
 
 
 def _matcher(candidates: Sequence[str]) -> Callable[[str], str]:
-    """The nearest of some names; comparing is quadratic, so long lists are cut."""
+    """The nearest of some names: one that only lacks a prefix, else by likeness (slow, so long lists are cut)."""
     some = list(candidates[:MAX_NEAR])
-    return lambda name: next(iter(get_close_matches(name, some, n=1, cutoff=0.6)), "")
+
+    def near(name: str) -> str:
+        for other in some:
+            if name.endswith("." + other) or other.endswith("." + name):
+                return other
+        return next(iter(get_close_matches(name, some, n=1, cutoff=0.6)), "")
+
+    return near

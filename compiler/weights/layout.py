@@ -1,7 +1,7 @@
 """The layout grammar: how the axes of their tensor become the axes of ours.
 
     layout := axes " -> " axes
-    axes   := name | integer | (product) | [m|n|..] one size per member | * that member's axis | {e} the stack axis
+    axes   := name | integer | (product) | [m|n|..] one size per member | * that member's axis | {e} stack
 
 A layout is a bijection of axes: each name stands once on both sides, only the unit axis `1` may come and go.
 """

@@ -27,7 +27,10 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Move:
-    """Equal-sized views of one tensor of ours and one of theirs. `theirs` is the key as the file spells it."""
+    """Equal-sized views of one tensor of ours and one of theirs.
+
+    `theirs` is the key as the file spells it.
+    """
 
     ours: str
     theirs: str
@@ -36,7 +39,10 @@ class Move:
 
 @dataclass(frozen=True)
 class Group:
-    """Moves that share tensors with no other group. A check compares: its tensors of theirs are second copies."""
+    """Moves that share tensors with no other group.
+
+    A check compares: its tensors of theirs are second copies.
+    """
 
     moves: tuple[Move, ...]
     check: bool = False
@@ -63,12 +69,15 @@ class Dropped:
 class LoadPlan:
     """Everything that loading does, known before a tensor is read.
 
-    ours: the module's tensors; theirs: the file's, by the keys as it spells them (wrappers, ties and older spellings
-    that were there are there again after an export). A plan made without a file names each tensor once.
+    dtype: what floats become; None leaves them as the file has them.
+    ours: the module's tensors; theirs: the file's, by the keys as it spells them, so that wrappers, second
+    copies and older spellings that were there are there again after an export. A plan made without a file
+    names each tensor once.
     """
 
     map: str
     readonly: bool
+    dtype: str | None
     groups: tuple[Group, ...]
     ours: Mapping[str, TensorSpec]
     theirs: Mapping[str, TensorSpec]
@@ -83,5 +92,5 @@ class LoadPlan:
             for group in self.groups
             if not group.check
             for move in group.moves
-            if move.ours not in recast and move.piece.whole(self.ours[move.ours].numel)
+            if move.ours not in recast and move.piece.gives_ours(self.ours[move.ours].numel)
         ]

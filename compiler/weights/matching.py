@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.ir.parameters import ParamValue
 from compiler.weights.expand import Expansion, expand, optional_prefixes
 from compiler.weights.library import WeightMap
-from compiler.ir.parameters import ParamValue
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def _unwrap(map: WeightMap, keys: list[str]) -> tuple[str, list[str], list[str]]
 
 
 def _strip(map: WeightMap, key: str, start: int) -> str:
-    """The key without its container and without wrapper prefixes, in whatever order they were put around it."""
+    """The key without its container and without wrapper prefixes, in whatever order they stand."""
     name = key[start:]
     changed = True
     while changed:

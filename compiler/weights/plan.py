@@ -24,7 +24,7 @@ OUTSIDE = "outside the container `{}` that holds the weights"
 def plan(map: WeightMap, table: ParameterTable, header: Header, dtype: str | None = None) -> LoadPlan:
     """How a checkpoint's tensors become the module's; floats in `dtype`, or as the file has them.
 
-    Raises CompileError with every fault: missing, unexpected and ill-shaped tensors, collisions, unused rules.
+    Raises CompileError with every fault: missing, unexpected, ill-shaped tensors, collisions, unused rules.
     """
     diagnostics = Diagnostics()
     matched = match(map, table.values, header.tensors, diagnostics)
@@ -33,7 +33,10 @@ def plan(map: WeightMap, table: ParameterTable, header: Header, dtype: str | Non
 
 
 def plan_export(map: WeightMap, table: ParameterTable) -> LoadPlan:
-    """How the module's tensors become a checkpoint of this dialect where no file was loaded. Raises CompileError."""
+    """How the module's tensors become a checkpoint of this dialect where no file was loaded.
+
+    Raises CompileError.
+    """
     diagnostics = Diagnostics()
     if map.readonly:
         diagnostics.error("cannot-export", f"the dialect {map.dialect} is read, never written", map.span)
@@ -44,7 +47,7 @@ def plan_export(map: WeightMap, table: ParameterTable) -> LoadPlan:
 
 @dataclass(frozen=True)
 class Fit:
-    """A layout on the shapes at hand: one piece per slot, and the shape that each tensor of theirs must have."""
+    """A layout on the shapes at hand: one piece per slot, and the shapes that theirs must have."""
 
     pieces: tuple[Piece, ...]
     theirs: tuple[Shape, ...]
@@ -79,6 +82,7 @@ class _Planner:
         return LoadPlan(
             self.map.name,
             self.map.readonly,
+            self.dtype,
             tuple(self.groups),
             self.ours,
             {key: self.theirs[key] for key in order if key in self.theirs},
@@ -105,13 +109,13 @@ class _Planner:
         present = [self.header is None or key in self.matched.actual for key in instance.theirs]
         if not any(known) and not any(tied):
             if not instance.equation.rule.optional:
-                self.faults.nameless(instance.equation, instance.ours)
+                self._nameless(instance, instance.ours)
             return
         if not all(known) and not all(tied):
             names = [
                 k for k, ours, alias in zip(instance.ours, known, tied, strict=True) if not ours and not alias
             ]
-            self.faults.nameless(instance.equation, names or list(instance.ours))
+            self._nameless(instance, names or instance.ours)
             return
         if all(tied) and (self.header is None or not any(present)):
             return
@@ -122,12 +126,17 @@ class _Planner:
             return
         self._fit(instance, check=all(tied))
 
+    def _nameless(self, instance: Instance, names: Sequence[str]) -> None:
+        """The rule names tensors that the model does not have; what it reads counts as explained."""
+        self.used.update(instance.theirs)
+        self.faults.nameless(instance.equation, names)
+
     def _fit(self, instance: Instance, check: bool) -> None:
         """The moves of an instance whose tensors are all there."""
         ours = [self.table.ties.get(key, key) for key in instance.ours]
         theirs = [self.matched.actual.get(key, key) for key in instance.theirs]
         if any(key not in self.ours for key in ours):
-            self.faults.nameless(instance.equation, ours)
+            self._nameless(instance, ours)
             return
         our_shapes = tuple(self.ours[key].shape for key in ours)
         their_shapes = tuple(self.header.tensors[key].shape for key in theirs) if self.header else None
@@ -186,12 +195,17 @@ class _Planner:
             for move, shape in _with_shapes(moves, fit):
                 self.theirs[move.theirs] = TensorSpec(shape, self.ours[move.ours].dtype)
             return
+        made: dict[str, str] = {}
         for move in moves:
             info = self.header.tensors[move.theirs]
             self.theirs[move.theirs] = TensorSpec(info.shape, info.dtype)
             wanted = self.ours[move.ours].dtype
             if wanted == MODULE_FLOAT:
                 wanted = (self.dtype or info.dtype) if info.dtype in FLOATS else self.dtype or MODULE_FLOAT
+            first = made.setdefault(move.ours, wanted)
+            if first != wanted:
+                self.faults.dtype(instance, move.theirs, info.dtype, f"{first}, as the tensors beside it")
+                continue
             if info.dtype == wanted:
                 continue
             if info.dtype in FLOATS and wanted in FLOATS:
@@ -244,7 +258,10 @@ class _Planner:
 
 
 def _distinct(all_shapes: tuple[Shape, ...], count: int) -> list[Shape]:
-    """One shape per member, given those of all places of the stack. Raises AxesError where a stack is uneven."""
+    """One shape per member, given those of all places of the stack.
+
+    Raises AxesError where a stack is uneven.
+    """
     for number, shape in enumerate(all_shapes):
         if shape != all_shapes[number % count]:
             raise AxesError(f"stacked tensors differ: {list(all_shapes[number % count])} and {list(shape)}")

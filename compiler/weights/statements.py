@@ -141,7 +141,7 @@ class Reader:
             "rule-syntax",
             f"the alternatives do not pair up: {_counts(theirs)} on the left, {_counts(ours)} on the right",
             span,
-            help="the k-th (a|b) of one side goes with the k-th of the other; one tensor made of several is [a|b]",
+            help="the k-th (a|b) of one side goes with the k-th of the other; several in one tensor are [a|b]",
         )
         return False
 
@@ -158,7 +158,7 @@ class Reader:
             "rule-syntax",
             f"the index {names} stands on one side only",
             span,
-            help="an index names a tensor on both sides, or is a stack axis in the layout of the side without it",
+            help="an index names a tensor on both sides, or is a stack axis of the side without it",
         )
         return False
 

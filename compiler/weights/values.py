@@ -14,7 +14,10 @@ from compiler.syntax.yaml import Located
 
 
 def evaluate_text(text: Located, scope: Mapping[str, Any], diagnostics: Diagnostics) -> Any:
-    """The value of a scalar that is an expression; its leading `=` may be left out. Raises Abort, fault reported."""
+    """The value of a scalar that is an expression; its leading `=` may be left out.
+
+    Raises Abort, fault reported.
+    """
     if not isinstance(text.value, str):
         return text.value
     source = text.value.removeprefix("=")
@@ -24,7 +27,9 @@ def evaluate_text(text: Located, scope: Mapping[str, Any], diagnostics: Diagnost
     except UnknownName as error:
         span = text.part(error.name.start + shift, error.name.end + shift)
         near = did_you_mean(error.name.name, scope)
-        raise diagnostics.error("expr-name", f"there is no param `{error.name.name}`", span, help=near) from None
+        raise diagnostics.error(
+            "expr-name", f"there is no param `{error.name.name}`", span, help=near
+        ) from None
     except ExprError as error:
         span = text.part(error.start + shift, error.end + shift)
         raise diagnostics.error("expr-syntax", error.message, span, help=error.help) from None

@@ -35,13 +35,17 @@ class Piece:
     ours: Strided
     theirs: Strided
 
-    def whole(self, numel: int) -> bool:
-        """Whether both tensors hold these elements one after the other, and our tensor nothing else."""
-        return (
-            self.ours.offset == 0
-            and prod(self.sizes) == numel
-            and all(view.strides in ((), (1,)) for view in (self.ours, self.theirs))
-        )
+    def gives_ours(self, numel: int) -> bool:
+        """Whether a run of theirs is, element after element, our whole tensor."""
+        return self._runs and self.ours.offset == 0 and prod(self.sizes) == numel
+
+    def gives_theirs(self, numel: int) -> bool:
+        """Whether a run of ours is, element after element, their whole tensor."""
+        return self._runs and self.theirs.offset == 0 and prod(self.sizes) == numel
+
+    @property
+    def _runs(self) -> bool:
+        return all(view.strides in ((), (1,)) for view in (self.ours, self.theirs))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Parameter tables of the four families as the compiled modules have them, at sizes that break every symmetry."""
+"""Parameter tables of the four families as the compiled modules have them; sizes break every symmetry."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def gpt2(**override: Any) -> ParameterTable:
 
 def llama(**override: Any) -> ParameterTable:
     values: dict[str, Any] = dict(
-        vocab=13, dim=8, depth=11, heads=4, kv_heads=2, head_dim=6, hidden=10, base=10000.0, context=32, eps=1e-6,
-        tied=False, act="silu",
+        vocab=13, dim=8, depth=11, heads=4, kv_heads=2, head_dim=6, hidden=10, base=10000.0, context=32,
+        eps=1e-6, tied=False, act="silu",
     )  # fmt: skip
     values |= override
     d, q, k = values["dim"], values["heads"] * values["head_dim"], values["kv_heads"] * values["head_dim"]

@@ -53,7 +53,11 @@ def test_gpt2(tmp_path: Path) -> None:
 
 def test_absent_keys_mean_what_the_library_assumes(tmp_path: Path) -> None:
     for spec, default in (("gpt2", hf.GPT2Config()), ("llama", hf.LlamaConfig()), ("bert", hf.BertConfig())):
-        spelled = recognise(saved(tmp_path, default, {"gpt2": "GPT2Model", "llama": "LlamaForCausalLM"}.get(spec, "BertModel")))
+        spelled = recognise(
+            saved(
+                tmp_path, default, {"gpt2": "GPT2Model", "llama": "LlamaForCausalLM"}.get(spec, "BertModel")
+            )
+        )
         bare = recognise(folder(tmp_path, {"model_type": spec}))
         assert bare.spec == spelled.spec == spec and bare.set == spelled.set
     clip = recognise(saved(tmp_path, hf.CLIPConfig(), "CLIPModel"))
@@ -62,10 +66,13 @@ def test_absent_keys_mean_what_the_library_assumes(tmp_path: Path) -> None:
 
 
 LLAMA = dict(
-    vocab=13, dim=8, depth=11, heads=4, kv_heads=2, head_dim=6, hidden=10, act="silu", context=32, eps=1e-6, tied=True,
-    base=7.0,
+    vocab=13, dim=8, depth=11, heads=4, kv_heads=2, head_dim=6, hidden=10, act="silu", context=32, eps=1e-6,
+    tied=True, base=7.0,
 )  # fmt: skip
-ROPE = {"use": "llama3_rope_table", "with": {"base": 7.0, "factor": 8.0, "low": 1.0, "high": 4.0, "original": 16}}
+ROPE = {
+    "use": "llama3_rope_table",
+    "with": {"base": 7.0, "factor": 8.0, "low": 1.0, "high": 4.0, "original": 16},
+}
 
 
 def llama_config(**more: Any) -> Any:
@@ -76,7 +83,12 @@ def llama_config(**more: Any) -> Any:
 
 
 def test_llama_scaled_rotation_in_both_spellings(tmp_path: Path) -> None:
-    scaling = {"factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16}
+    scaling = {
+        "factor": 8.0,
+        "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 16,
+    }
     new = llama_config(rope_parameters={"rope_type": "llama3", "rope_theta": 7.0, **scaling})
     found = recognise(saved(tmp_path, new, "LlamaForCausalLM"), LIBRARY)
     assert found.set == LLAMA | {"rope": ROPE}
@@ -105,13 +117,19 @@ def test_llama_plain_rotation(tmp_path: Path) -> None:
 
 def test_bert_and_its_heads(tmp_path: Path) -> None:
     config = hf.BertConfig(vocab_size=11, hidden_size=8, num_hidden_layers=11, num_attention_heads=2)
-    for architecture, name in (("BertModel", "bert.hf"), ("BertForMaskedLM", "bert_mlm.hf"), ("AntiBERTy", "bert_mlm.antiberty")):
+    for architecture, name in (
+        ("BertModel", "bert.hf"),
+        ("BertForMaskedLM", "bert_mlm.hf"),
+        ("AntiBERTy", "bert_mlm.antiberty"),
+    ):
         found = recognise(saved(tmp_path, config, architecture), LIBRARY)
         assert found.map.name == name
         assert found.set["hidden"] == 3072 and found.set["eps"] == 1e-12 and found.set["types"] == 2
         written = write_config(found.map, table(found.spec, dict(found.set)))
         assert written["architectures"] == [architecture]
-        assert hf.BertConfig.from_dict(written).to_dict() == config.to_dict() | {"architectures": [architecture]}
+        assert hf.BertConfig.from_dict(written).to_dict() == config.to_dict() | {
+            "architectures": [architecture]
+        }
 
 
 @pytest.mark.parametrize(("token", "eot"), [(2, None), (10, 10)])
@@ -122,30 +140,42 @@ def test_clip(tmp_path: Path, token: int, eot: int | None) -> None:
     found = recognise(saved(tmp_path, config, "CLIPModel"), LIBRARY)
     assert found.spec == "clip_vitb32"
     assert found.set == dict(
-        vocab=11, context=77, embed=5, image=8, patch=4, v_dim=6, v_depth=11, v_heads=3, v_hidden=3072, t_dim=8,
-        t_depth=3, t_heads=2, t_hidden=2048, act="quick_gelu", eps=1e-5, eot=eot,
+        vocab=11, context=77, embed=5, image=8, patch=4, v_dim=6, v_depth=11, v_heads=3, v_hidden=3072,
+        t_dim=8, t_depth=3, t_heads=2, t_hidden=2048, act="quick_gelu", eps=1e-5, eot=eot,
     )  # fmt: skip
     written = write_config(found.map, table("clip_vitb32", dict(found.set)))
     again = hf.AutoConfig.from_pretrained(folder(tmp_path, written))
     for part in ("text_config", "vision_config"):
         ignored = {"transformers_version", "architectures"}
         old, new = (getattr(c, part).to_dict() for c in (config, again))
-        assert {k: v for k, v in new.items() if k not in ignored} == {k: v for k, v in old.items() if k not in ignored}
+        assert {k: v for k, v in new.items() if k not in ignored} == {
+            k: v for k, v in old.items() if k not in ignored
+        }
 
 
 def test_gguf_fields() -> None:
     fields = {
-        "general.architecture": "llama", "general.name": "x", "llama.block_count": 11, "llama.embedding_length": 8,
+        "general.architecture": "llama", "general.name": "x", "llama.block_count": 11,
+        "llama.embedding_length": 8,
         "llama.context_length": 32, "llama.feed_forward_length": 10, "llama.attention.head_count": 4,
-        "llama.attention.head_count_kv": 2, "llama.attention.key_length": 6, "llama.attention.value_length": 6,
-        "llama.attention.layer_norm_rms_epsilon": 1e-6, "llama.rope.freq_base": 7.0, "llama.rope.dimension_count": 6,
-        "tokenizer.ggml.tokens": ["a"] * 13, "tensor:token_embd.weight": [13, 8], "tensor:blk.0.attn_q.weight": [24, 8],
+        "llama.attention.head_count_kv": 2, "llama.attention.key_length": 6,
+        "llama.attention.value_length": 6,
+        "llama.attention.layer_norm_rms_epsilon": 1e-6, "llama.rope.freq_base": 7.0,
+        "llama.rope.dimension_count": 6,
+        "tokenizer.ggml.tokens": ["a"] * 13, "tensor:token_embd.weight": [13, 8],
+        "tensor:blk.0.attn_q.weight": [24, 8],
     }  # fmt: skip
     gguf = LIBRARY.load("llama.gguf")
     known = {key: value for key, value in LLAMA.items() if key != "act"}
     assert read_config(gguf, fields, tables.LINE) == known
-    assert read_config(gguf, fields | {"tensor:output.weight": [13, 8]}, tables.LINE) == known | {"tied": False}
-    for wrong in ({"tensor:rope_freqs.weight": [3]}, {"llama.rope.dimension_count": 4}, {"llama.expert_count": 8}):
+    assert read_config(gguf, fields | {"tensor:output.weight": [13, 8]}, tables.LINE) == known | {
+        "tied": False
+    }
+    for wrong in (
+        {"tensor:rope_freqs.weight": [3]},
+        {"llama.rope.dimension_count": 4},
+        {"llama.expert_count": 8},
+    ):
         with pytest.raises(CompileError) as caught:
             read_config(gguf, fields | wrong, tables.LINE)
         assert f"`{next(iter(wrong))}` is" in str(caught.value) and len(caught.value.diagnostics) == 1
@@ -164,8 +194,8 @@ def test_values_that_the_spec_cannot_express(tmp_path: Path) -> None:
     }
     text = faults(folder(tmp_path, config))
     for line in (
-        "error[config-value]: `attention_bias` is true; the spec llama has false built in\n  --> config.json:6:21",
-        "error[config-value]: `hidden_act` is mish, which the spec llama cannot express\n  --> config.json:7:17",
+        "`attention_bias` is true; the spec llama has false built in\n  --> config.json:6:21",
+        "`hidden_act` is mish, which the spec llama cannot express\n  --> config.json:7:17",
         "error[config-value]: `rope_parameters.rope_type` is yarn, which the spec llama cannot express",
         "error[config-value]: `num_hidden_layerz` is 3: the map llama.hf does not know this key",
         "help: did you mean `num_hidden_layers`?",
@@ -194,14 +224,18 @@ def test_unknown_families_and_broken_files(tmp_path: Path) -> None:
 
 
 def test_tabs_escapes_and_long_keys_in_json(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{\n\t"model_type": "gpt2",\n\t"n_layer": 3, "_name_or_path": "a\\/b \\u00e9 \\n"\n}')
+    (tmp_path / "config.json").write_text(
+        '{\n\t"model_type": "gpt2",\n\t"n_layer": 3, "_name_or_path": "a\\/b \\u00e9 \\n"\n}'
+    )
     assert recognise(tmp_path, LIBRARY).set["depth"] == 3
 
 
 def test_params_that_the_dialect_has_no_words_for() -> None:
     gpt2 = LIBRARY.load("gpt2.hf")
     with pytest.raises(CompileError) as caught:
-        write_config(gpt2, table("gpt2", dict(vocab=1, context=1, dim=1, depth=1, heads=1, act="geglu", eps=1e-5)))
+        write_config(
+            gpt2, table("gpt2", dict(vocab=1, context=1, dim=1, depth=1, heads=1, act="geglu", eps=1e-5))
+        )
     text = str(caught.value)
     assert "`n_inner` needs the param `hidden`" in text
     assert "`act` is geglu, for which hf has no `activation_function`" in text

@@ -1,4 +1,4 @@
-"""Every shipped map against the state dict of the real implementation: contents, coverage, and the way back."""
+"""Every shipped map against the state dict of the real implementation: contents, coverage, way back."""
 
 from __future__ import annotations
 

@@ -144,14 +144,14 @@ error[rule-syntax]: the alternatives do not pair up: (2) on the left, (3) on the
   |
 6 |   - a.(b|c) <> x.(y|z|w)
   |     ^^^^^^^^^^^^^^^^^^^^
-help: the k-th (a|b) of one side goes with the k-th of the other; one tensor made of several is [a|b]
+help: the k-th (a|b) of one side goes with the k-th of the other; several in one tensor are [a|b]
 
 error[rule-syntax]: the index {i} stands on one side only
   --> toy.hf.yaml:7:5
   |
 7 |   - b.{i} <> y
   |     ^^^^^^^^^^
-help: an index names a tensor on both sides, or is a stack axis in the layout of the side without it
+help: an index names a tensor on both sides, or is a stack axis of the side without it
 
 error[rule-syntax]: `{` is not closed
   --> toy.hf.yaml:8:14
