@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from compiler.backend.init_text import init_weights
 from compiler.backend.expressions import Holes, Names, axes_comment
 from compiler.backend.steps import Body, action_literals, write_body
@@ -10,7 +12,7 @@ from compiler.ir.dims import Dim
 from compiler.ir.graph import Ref
 from compiler.ir.program import ClassDecl, Member, Program, Unit
 from compiler.passes.classes import holes as unit_holes
-from compiler.passes.methods import last_position
+from compiler.passes.methods import last_position, staged
 
 WIDTH = 100
 
@@ -88,8 +90,8 @@ class ClassWriter:
         signature = self._signature(names)
         cut = last_position(self.program.typed) if self.is_root and self.program.typed.cached else None
         body = Body(self.program, self.declaration, names, self.is_root, cut)
-        actions = self.unit.actions
-        holes = [self._step_holes[id(a)] for a in actions]
+        actions = staged(self.unit.actions, self.program.methods) if self.is_root else self.unit.actions
+        holes = [self._step_holes.get(id(a), []) for a in actions]
         lines = write_body(body, actions, self.unit.outputs, holes, WIDTH - 8)
         return [f"def forward({', '.join(signature)}):", *_indent(lines)]
 
@@ -156,15 +158,15 @@ class ClassWriter:
 
     def _doc(self) -> list[str]:
         block = self.unit.typed.block
-        lines = [" ".join(block.summary.split()) or f"The block `{block.name}`."]
+        lines = wrapped(block.summary or f"The block `{block.name}`.")
         if block.source:
-            lines += ["", " ".join(block.source.split())]
+            lines += ["", *wrapped(block.source)]
         ports = []
         for port in block.inputs:
             shapes = [(u.typed, u.typed.inputs[port.name].shape) for u in self.declaration.units]
             found = self.unit.typed.inputs[port.name]
             ports.append(f"{port.name}: {found.dtype}{axes_comment(shapes)}{'?' if port.maybe else ''}")
-        return [*lines, "", ", ".join(ports)] if ports else lines
+        return [*lines, "", *wrapped(", ".join(ports))] if ports else lines
 
 
 def _listed(member: Member, made: list[str]) -> list[str]:
@@ -178,6 +180,11 @@ def _listed(member: Member, made: list[str]) -> list[str]:
             runs.append((kind, 1))
     entries = [made[k] if n == 1 else f"*({made[k]} for _ in range({n}))" for k, n in runs]
     return [f"self.{member.name} = nn.ModuleList(", "    [", *(f"        {e}," for e in entries), "    ]", ")"]
+
+
+def wrapped(text: str) -> list[str]:
+    """Words in lines that fit."""
+    return textwrap.wrap(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def docstring(lines: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.backend.carried import carried
-from compiler.backend.class_text import ClassWriter, docstring
+from compiler.backend.class_text import ClassWriter, docstring, wrapped
 from compiler.backend.steps import output_class
 from compiler.ir.program import ClassDecl, Program
 
@@ -34,9 +34,9 @@ def emit(program: Program) -> str:
 
 def _header(program: Program) -> list[str]:
     root = program.typed.root.block
-    lines = [" ".join((root.summary or root.name).split())]
+    lines = wrapped(root.summary or root.name)
     if root.source:
-        lines += ["", " ".join(root.source.split())]
+        lines += ["", *wrapped(root.source)]
     return lines
 
 

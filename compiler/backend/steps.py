@@ -9,6 +9,7 @@ from compiler.backend.expressions import Names, Pending, Printer, axes_comment
 from compiler.ir.code import Code, Lit, literals
 from compiler.ir.graph import Ref
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Program, Step
+from compiler.passes.infer_shapes import KEY_LENGTH
 from compiler.passes.methods import action_refs
 
 
@@ -210,18 +211,28 @@ def write_body(
 def _prologue(body: Body) -> tuple[list[str], str]:
     """What the root knows of the cache, and the bound on its length; also how many tokens a call brings."""
     program = body.program
-    if not body.is_root:
+    if body.declaration is not program.root:
         return [], ""
     counted = _counted(body)
     lines: list[str] = []
-    if program.typed.cached:
+    if program.typed.cached and body.is_root:
         lines.append('past = 0 if cache is None else cache["past"]')
-    bound = program.typed.graph.max_dims.get("K")
-    if bound is not None and counted:
-        total = f"past + {counted}" if program.typed.cached else counted
-        lines.append(f"if {total} > {bound.value}:")
-        lines.append(f'    raise ValueError(f"{{{total}}} tokens do not fit into a context of {bound.value}")')
+    for name, bound in program.typed.graph.max_dims.items():
+        total = f"past + {counted}" if name == KEY_LENGTH else _length(body, name)
+        if total:
+            lines.append(f"if {total} > {bound.value}:")
+            lines.append(f'    raise ValueError(f"{{{total}}} positions do not fit into {bound.value}")')
     return lines, counted
+
+
+def _length(body: Body, name: str) -> str:
+    """The text of a symbolic length, read off an argument of the method."""
+    for port, found in body.declaration.unit.typed.inputs.items():
+        if Ref(port) in body.names.names:
+            for axis, size in enumerate(found.shape):
+                if str(size) == name and not body.declaration.unit.typed.block.input(port).maybe:
+                    return f"{body.names.names[Ref(port)]}.shape[{axis}]"
+    return ""
 
 
 def _counted(body: Body) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note
+from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.dims import Dim, Proof, dim, symbol
 from compiler.ir.graph import Attr, Block, Graph, Node, OpNode, Ref, RepeatNode, SameNode, UseNode
 from compiler.ir.opdef import OpCall, OpFault, Typing
@@ -27,9 +28,20 @@ def infer_shapes(graph: Graph) -> TypedGraph:
     root = None
     with diagnostics.recover():
         root = inference.block(graph.root, {p.name: None for p in graph.root.inputs}, {})
+    _check_bounds(graph, root, diagnostics)
     diagnostics.check()
     assert root is not None
     return TypedGraph(graph, root, inference.cached)
+
+
+def _check_bounds(graph: Graph, root: TypedBlock | None, diagnostics: Diagnostics) -> None:
+    """`dims` bounds lengths that some input has, by whole numbers."""
+    lengths = {str(d) for t in (root.inputs.values() if root else ()) for d in t.shape if d.constant is None}
+    for name, bound in graph.max_dims.items():
+        if root is not None and name not in lengths:
+            diagnostics.error("bad-dim", f"no input has a free axis `{name}`", bound.span, help=did_you_mean(name, lengths))
+        if not isinstance(bound.value, int) or isinstance(bound.value, bool) or bound.value < 1:
+            diagnostics.error("bad-dim", f"the bound of `{name}` is no positive whole number", bound.span)
 
 
 def _has_cache(block: Block) -> bool:

@@ -16,7 +16,7 @@ from compiler.syntax.yaml import Key, Located
 B = TypeVar("B", bound=Body)
 
 #: Sections whose entries a child adds to or replaces, key by key.
-_MERGED = ("params", "let", "inputs", "outputs")
+_MERGED = ("params", "let", "inputs")
 _MERGED_SPEC = ("dims", "blocks", "methods", "io")
 
 
@@ -30,6 +30,7 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
         raise diagnostics.error("cycle", "this `extends` never ends", body.extends.span, help="break the circle")
     base = flatten(parent, parent_of, diagnostics, limit - 1)
     updates: dict[str, object] = {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED}
+    updates["outputs"] = body.outputs or base.outputs  # a child that lists outputs lists all of them
     if isinstance(body, ModelSpec) and isinstance(base, ModelSpec):
         updates |= {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED_SPEC}
         updates["init"] = body.init or base.init

@@ -93,7 +93,7 @@ class _Lowering:
         node = typed.node
         assert isinstance(node.action, OpNode)
         try:
-            return TEXTS[node.action.op](Context(block, typed, member, self._call(typed, block)))
+            return TEXTS[node.action.op](Context(block, typed, member, self._call(typed, block), State("past") if self.cached else "0"))
         except OpFault as fault:
             attr = node.action.attrs.get(fault.attr)
             span = attr.span if attr is not None else node.span

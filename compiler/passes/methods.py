@@ -8,7 +8,7 @@ from dataclasses import replace
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.ir.graph import Method, OpNode, Ref
 from compiler.ir.program import Action, Argument, Default, Loop, MethodDecl, Step, Unit
-from compiler.ir.code import State
+from compiler.ir.code import Code, State, Var, code, join
 from compiler.ir.typed import TypedGraph
 from compiler.ops.table import OPS
 
@@ -48,6 +48,22 @@ def _stage(method: MethodDecl, root: Unit, rivals: tuple[MethodDecl, ...]) -> Me
     if result not in outside or (outside & made) - {result}:
         return method
     return replace(method, is_stage=True)
+
+
+def staged(actions: tuple[Action, ...], methods: tuple[MethodDecl, ...]) -> tuple[Action, ...]:
+    """Forward's actions, with a call in place of the steps of each method that it may call."""
+    for method in methods:
+        if not method.is_stage:
+            continue
+        (result,) = method.outputs.values()
+        own = {id(a) for a in method.actions}
+        last = method.actions[-1]
+        arguments = join([Code((Var(Ref(a.name)),)) for a in method.arguments], ", ")
+        call = code("self." + method.name + "({args})", args=arguments)
+        step = Step((result,), call, (), last.span) if isinstance(last, Step | Loop) else None
+        assert step is not None
+        actions = tuple(step if a is last else a for a in actions if a is last or id(a) not in own)
+    return actions
 
 
 def needed(actions: tuple[Action, ...], wanted: set[Ref], known: frozenset[Ref]) -> list[Action]:

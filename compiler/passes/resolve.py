@@ -15,6 +15,7 @@ from compiler.ops.table import OPS
 from compiler.passes.entry import entry_points, init_rules
 from compiler.passes.inherit import flatten
 from compiler.passes.library import Library
+from compiler.passes.overrides import override_params
 from compiler.passes.repeat import elaborate_repeat
 from compiler.passes.scope import Binding, Given, Scope
 from compiler.passes.signature import InputDecl, check_param, dim_names, input_decls, param_decls
@@ -283,8 +284,8 @@ def _single(found: Wire | None) -> Binding | None:
     return found.bindings[0] if found is not None and found.bindings else None
 
 
-def resolve(spec: ModelSpec, library: Library, overrides: Mapping[str, Given], variant: str) -> Graph:
-    """The graph of a spec. overrides: params set from outside, by name. Raises CompileError with every fault."""
+def resolve(spec: ModelSpec, library: Library, variant: str, overrides: Map) -> Graph:
+    """The graph of a spec. overrides: path -> value, params set from outside. Raises CompileError with every fault."""
     diagnostics = Diagnostics()
     targets = Targets(library, OPS, diagnostics, {})
     resolver = Resolver(targets, diagnostics)
@@ -302,7 +303,8 @@ def resolve(spec: ModelSpec, library: Library, overrides: Mapping[str, Given], v
     diagnostics.check()
     name = str(flat.spec.value)
     scope = Scope("", f"spec `{name}`", diagnostics)
-    scope.given = {**_variant(flat, variant, scope), **overrides}
+    outside = override_params(flat, overrides, diagnostics)
+    scope.given = {**_variant(flat, variant, scope), **{str(k): Given(v, scope) for k, v in outside.items()}}
     scope.inline, scope.inline_home = flat.blocks, scope
     inputs = resolver.open_scope(flat, scope, None)
     root = resolver.body(flat, scope, inputs, name, flat.spec.span)

@@ -225,7 +225,7 @@ class Scope:
         return self._captured[key]
 
     def _fresh(self, ref: Ref) -> str:
-        base = f"{ref.node}_{ref.port}" if ref.port else ref.node
+        base = ref.node if ref.port in ("", "y", ref.node) else f"{ref.node}_{ref.port}"
         name, count = base, 2
         while name in self.reserved or name in self.captures:
             name, count = f"{base}_{count}", count + 1

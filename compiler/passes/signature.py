@@ -91,7 +91,8 @@ def _param(key: Key, written: object, diagnostics: Diagnostics) -> ParamDecl:
         word, nullable = written.value.removesuffix("?"), written.value.endswith("?")
         if word in PARAM_TYPES or word.startswith("block("):
             kind = "block" if word.startswith("block(") else word
-            return ParamDecl(key, kind, nullable, written if nullable else None, None, key.span)
+            default = Located(None, written.span) if nullable else None
+            return ParamDecl(key, kind, nullable, default, None, key.span)
     if isinstance(written, Map) and not is_block_value(written) and "type" in written:
         return _long_param(key, written, diagnostics)
     return ParamDecl(key, None, False, written, None, key.span)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.ir.code import ATOM, PRODUCT, SUM, Code, Lit, State, code, join, size_piece
+from compiler.ir.code import ATOM, PRODUCT, SUM, Code, Lit, code, join, size_piece
 from compiler.ir.opdef import OpFault
 from compiler.ops.text.context import Context, Text
 
@@ -34,7 +34,7 @@ def iota(c: Context) -> Text:
 
 def positions(c: Context) -> Text:
     mask = c.var("mask") if c.has("mask") else "None"
-    past = State("past")
+    past = c.past
     length = code("{x}.shape[1]", x=c.var("x", ATOM))
     device = code("{x}.device", x=c.var("x", ATOM))
     return Text(

@@ -21,6 +21,7 @@ class Context:
     typed: TypedNode
     member: str
     call: OpCall
+    past: Piece  # how many tokens the cache holds; "0" in a module without one
 
     @property
     def op(self) -> OpNode:

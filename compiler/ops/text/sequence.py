@@ -35,7 +35,7 @@ def attention_mask(c: Context) -> Text:
     mask = c.var("mask") if c.has("mask") else "None"
     if not c.attr("causal"):
         return Text({"y": code("{m}[:, None, None, :]", m=c.var("mask", ATOM))})
-    return Text({"y": code("causal_mask({m}, {x}, {past})", m=mask, x=c.var("x"), past=State("past"))})
+    return Text({"y": code("causal_mask({m}, {x}, {past})", m=mask, x=c.var("x"), past=c.past)})
 
 
 def rotation(c: Context) -> Text:
@@ -55,5 +55,5 @@ def cache(c: Context) -> Text:
     assert length is not None
     axis = cache_axis(c.type(names[0]), length)
     values = join([Code((c.var(n),), LOOSE) for n in names], ", ")
-    text = code('append({s}, "' + c.member + '", {past}, ' + str(axis) + ", {v})", s=State("cache"), past=State("past"), v=values)
+    text = code('append({s}, "' + c.member + '", {past}, ' + str(axis) + ", {v})", s=State("cache"), past=c.past, v=values)
     return Text(dict.fromkeys(names, text), inline=False, joint=True)
