@@ -18,6 +18,7 @@ from compiler.weights.readers.strict_json import JsonFault, loads
 from compiler.weights.values import evaluate_text
 
 CONFIG = "config.json"
+GGUF = ".gguf"
 #: A config.json with places, or the fields of a GGUF file.
 Fields = Map | Mapping[str, Any]
 
@@ -45,10 +46,7 @@ def recognise(source: Path, library: Library | None = None) -> Recognised:
     Raises CompileError.
     """
     library = library or Library.standard()
-    if source.suffix == ".gguf":
-        tree: Fields = _gguf_fields(source)
-    else:
-        tree = read_json(source / CONFIG if source.is_dir() else source)
+    tree = _fields(source)
     maps = [library.load(name) for name in library.names()]
     chosen = _choose([m for m in maps if m.config is not None], tree, source)
     return Recognised(chosen.spec, read_config(chosen, tree, _whole(tree, source)), chosen)
@@ -81,9 +79,17 @@ def read_json(path: Path) -> Map:
     return parse_yaml(file)[0]
 
 
+def _fields(source: Path) -> Fields:
+    """What a folder or file says of its model: config.json first, else the only GGUF file."""
+    if source.is_dir():
+        ggufs = sorted(source.glob(f"*{GGUF}"))
+        source = ggufs[0] if len(ggufs) == 1 and not (source / CONFIG).exists() else source / CONFIG
+    return _gguf_fields(source) if source.suffix == GGUF else read_json(source)
+
+
 def _gguf_fields(path: Path) -> Mapping[str, Any]:
     """The file's fields, and the shape of each tensor as `tensor:NAME`: some facts stand nowhere else."""
-    from compiler.weights.headers import read_header
+    from compiler.weights.readers import read_header
 
     header = read_header(path)
     return {**header.metadata, **{f"tensor:{key}": list(info.shape) for key, info in header.tensors.items()}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from compiler.diagnostics.diagnostic import Diagnostics
@@ -16,7 +17,9 @@ from compiler.weights.values import evaluate_text
 _ABSENT = object()
 
 
-def write_config(map: WeightMap, table: ParameterTable) -> dict[str, Any]:
+def write_config(
+    map: WeightMap, table: ParameterTable, set: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """The source's config for a model with these params.
 
     Raises CompileError where it has no words for them.
@@ -29,7 +32,7 @@ def write_config(map: WeightMap, table: ParameterTable) -> dict[str, Any]:
     written: dict[str, Any] = {}
     for path, data in map.config.write.items():
         _put(written, path, plain(data), diagnostics, map)
-    _keys(map.config.keys, table.values, written, diagnostics, map)
+    _keys(map.config.keys, {**table.values, **set}, written, diagnostics, map)
     diagnostics.check()
     return written
 

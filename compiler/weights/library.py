@@ -19,8 +19,20 @@ SUFFIX = ".yaml"
 
 
 @dataclass(frozen=True)
+class Published:
+    """Where a variant's checkpoint is: a repository, the revision that was checked, a file in it or the whole."""
+
+    repository: str
+    revision: str
+    file: str | None
+
+
+@dataclass(frozen=True)
 class WeightMap:
-    """A map with everything it extends and includes written out; independent of any model's sizes."""
+    """A map with everything it extends and includes written out; independent of any model's sizes.
+
+    unwrap: the mappings that a torch file of this dialect may nest its tensors in, for the header's reader.
+    """
 
     name: str
     spec: str
@@ -28,7 +40,7 @@ class WeightMap:
     span: Span
     default: bool
     readonly: bool
-    files: Mapping[str, FilesEntry]
+    files: Mapping[str, Published]
     unwrap: tuple[str, ...]
     strip: tuple[str, ...]
     let: Mapping[Key, Located]
@@ -121,7 +133,7 @@ class _Resolver:
             span=file.spec.span,
             default=bool(file.default and file.default.value),
             readonly=any(f.readonly is not None and bool(f.readonly.value) for _, f in chain),
-            files={str(variant): entry for variant, entry in file.files.items()},
+            files={str(variant): _published(entry) for variant, entry in file.files.items()},
             unwrap=tuple(str(t.value) for _, f in parts for t in f.unwrap),
             strip=tuple(str(t.value) for _, f in parts for t in f.strip),
             let=let,
@@ -195,6 +207,11 @@ class _Resolver:
             return [file.config for _, file in named if file.config is not None]
 
         return find
+
+
+def _published(entry: FilesEntry) -> Published:
+    file = str(entry.file.value) if entry.file else None
+    return Published(str(entry.repository.value), str(entry.revision.value), file)
 
 
 def _block(file: WeightMapFile) -> BlockEntry:

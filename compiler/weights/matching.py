@@ -1,4 +1,4 @@
-"""The file's keys as the rules name them: containers opened, wrappers stripped, older spellings replaced."""
+"""The file's keys as the rules name them: wrappers stripped, older spellings replaced."""
 
 from __future__ import annotations
 
@@ -17,16 +17,13 @@ class Matched:
 
     expansion: Expansion
     actual: Mapping[str, str]
-    outside: tuple[str, ...]  # keys outside the container that holds the weights
-    container: str
 
 
 def match(
     map: WeightMap, values: Mapping[str, ParamValue], keys: Iterable[str], diagnostics: Diagnostics
 ) -> Matched:
     """Two keys that become one name are a fault; the first keeps it."""
-    container, inside, outside = _unwrap(map, list(keys))
-    stripped = {key: _strip(map, key, len(container)) for key in inside}
+    stripped = {key: _strip(map, key) for key in keys}
     prefixes = optional_prefixes(map)
     absent = frozenset(p for p in prefixes if not any(name.startswith(p) for name in stripped.values()))
     expansion = expand(map, values, absent if stripped else frozenset())
@@ -43,22 +40,11 @@ def match(
     for copy, (means, _) in expansion.ties.items():
         if means not in actual and copy in actual:
             actual[means] = actual.pop(copy)
-    return Matched(expansion, actual, tuple(outside), container.removesuffix("."))
+    return Matched(expansion, actual)
 
 
-def _unwrap(map: WeightMap, keys: list[str]) -> tuple[str, list[str], list[str]]:
-    """The first container that the file has, what is in it and what is not."""
-    for name in map.unwrap:
-        prefix = name + "."
-        inside = [key for key in keys if key.startswith(prefix)]
-        if inside:
-            return prefix, inside, [key for key in keys if not key.startswith(prefix)]
-    return "", keys, []
-
-
-def _strip(map: WeightMap, key: str, start: int) -> str:
-    """The key without its container and without wrapper prefixes, in whatever order they stand."""
-    name = key[start:]
+def _strip(map: WeightMap, name: str) -> str:
+    """The key without wrapper prefixes, in whatever order they stand."""
     changed = True
     while changed:
         changed = False

@@ -18,9 +18,6 @@ from compiler.weights.rules import members
 from compiler.weights.statements import Drop, Equation
 from compiler.weights.views import AxesError, Piece, Shape, identity, piece, shapes, solve
 
-OUTSIDE = "outside the container `{}` that holds the weights"
-
-
 def plan(map: WeightMap, table: ParameterTable, header: Header, dtype: str | None = None) -> LoadPlan:
     """How a checkpoint's tensors become the module's; floats in `dtype`, or as the file has them.
 
@@ -41,7 +38,7 @@ def plan_export(map: WeightMap, table: ParameterTable) -> LoadPlan:
     if map.readonly:
         diagnostics.error("cannot-export", f"the dialect {map.dialect} is read, never written", map.span)
         diagnostics.check()
-    matched = Matched(expand(map, table.values), {}, (), "")
+    matched = Matched(expand(map, table.values), {})
     return _Planner(map, table, matched, None, None, Faults(map, table, None, diagnostics)).plan()
 
 
@@ -235,9 +232,7 @@ class _Planner:
             self.groups.append(Group(moves, check=True))
 
     def _drops(self) -> tuple[Dropped, ...]:
-        found: list[Dropped] = [
-            Dropped(key, OUTSIDE.format(self.matched.container)) for key in self.matched.outside
-        ]
+        found: list[Dropped] = []
         met: set[Drop] = set()
         for name, drop in self.matched.expansion.drops.items():
             if name in self.matched.actual:
