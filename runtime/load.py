@@ -1,0 +1,61 @@
+"""load: a spec and a checkpoint as a module that is ready to run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from compiler.backend.build import build, convert
+from compiler.weights.load_plan import LoadPlan
+from runtime.checkpoint.dtypes import name_of
+from runtime.checkpoint.reader import open_checkpoint
+from runtime.load_plan import load_plan
+from runtime.sources import open_source
+
+#: How each loaded module's checkpoint was read, so that an export in that dialect gives the same file back.
+_plans: WeakKeyDictionary[nn.Module, LoadPlan] = WeakKeyDictionary()
+
+
+def load(
+    source: str | Path,
+    *,
+    weights: str | Path | None = "default",
+    dialect: str | None = None,
+    weightmap: str | Path | None = None,
+    set: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device | None = None,
+) -> nn.Module:
+    """A compiled module with its weights, in eval mode.
+
+    source: a spec's name (`gpt2`, `gpt2:medium`), its path, or a checkpoint folder or file of a known family.
+    weights: "default" (the checkpoint that `source` is), a file or folder, or None for the spec's initial values.
+    dialect, weightmap: whose names the checkpoint uses; left out, the only map that covers it.
+    dtype: of the floating-point weights; left out, as the file has them.
+
+    Tensors that the file holds as the module needs them are mapped, not copied. Raises CompileError, before a tensor
+    is read, for anything missing, unexpected or of another shape.
+    """
+    opened = open_source(source, weights=weights, dialect=dialect, weightmap=weightmap, set=set)
+    if opened.header is None:
+        return build(opened.program, device=device, dtype=dtype).eval()
+    plan = opened.plan(name_of(dtype) if dtype is not None else None)
+    model = build(opened.program, device="meta")
+    checkpoint = open_checkpoint(opened.header)
+    load_plan(plan, checkpoint.tensor, model)
+    if dtype is not None:
+        convert(model, opened.program, dtype)
+    if device is not None:
+        model.to(device)
+    _plans[model] = plan
+    return model.eval()
+
+
+def plan_of(model: nn.Module) -> LoadPlan | None:
+    """The plan by which a module was loaded."""
+    return _plans.get(model)
