@@ -222,7 +222,7 @@ def _report(diagnostics: Diagnostics, root: Map, kind: str, loc: tuple[int | str
 
 
 def _walk(root: Map, loc: tuple[int | str, ...]) -> tuple[Span, Span, Span]:
-    """The places of a key, its value and the mapping around it; steps that are no keys (union tags) are skipped."""
+    """The places of a key, its value and the mapping around it; union tags in `loc` are skipped."""
     node: Any = root
     key = parent = root.span
     for step in loc:

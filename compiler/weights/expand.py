@@ -42,7 +42,7 @@ class Expansion:
     instances: tuple[Instance, ...]
     drops: Mapping[str, Drop]
     ties: Mapping[str, tuple[str, Synonym]]  # a second copy -> the tensor it repeats
-    aliases: Mapping[str, str]  # an older spelling -> the name the rules use
+    aliases: Mapping[str, tuple[str, Synonym]]  # an older spelling -> the name the rules use
     let: Mapping[str, int]
     extents: Mapping[str, int]  # index -> how many values it takes
 
@@ -127,7 +127,7 @@ class _Expander:
         self.instances: list[Instance] = []
         self.drops: dict[str, Drop] = {}
         self.ties: dict[str, tuple[str, Synonym]] = {}
-        self.aliases: dict[str, str] = {}
+        self.aliases: dict[str, tuple[str, Synonym]] = {}
 
     def add(self, statement: Statement) -> None:
         if isinstance(statement, Equation):
@@ -145,10 +145,7 @@ class _Expander:
             for env in self._names(self._indices(statement.key), statement):
                 key = self._render(statement.key, env, picks, 0, statement)
                 means = self._render(statement.means, env, picks, 0, statement)
-                if statement.tie:
-                    self.ties[key] = (means, statement)
-                else:
-                    self.aliases[key] = means
+                (self.ties if statement.tie else self.aliases)[key] = (means, statement)
 
     def _equation(self, equation: Equation) -> Iterator[Instance]:
         rule = equation.rule
@@ -160,20 +157,24 @@ class _Expander:
             for env in self._names(stacked, equation)
         ]
         count = max(members(rule.theirs), members(rule.ours))
-        slots = tuple(Slot(member, at) for _, at in stacks for member in range(count))
+        places = [(member, env, at) for env, at in stacks for member in range(count)]
+        if not places:
+            return
+        slots = tuple(Slot(member, at) for member, _, at in places)
+        several = [
+            members(side) > 1 or bool({*self._indices(side)} & {*stacked})
+            for side in (rule.theirs, rule.ours)
+        ]
         for picks in _picks(rule.theirs):
             for env in self._names(shared, equation):
-                sides = [
+                theirs, ours = (
                     tuple(
-                        dict.fromkeys(
-                            self._render(template, {**env, **inner}, picks, member, equation)
-                            for inner, _ in stacks
-                            for member in range(count)
-                        )
+                        self._render(template, {**env, **inner}, picks, member, equation)
+                        for member, inner, _ in (places if many else places[:1])
                     )
-                    for template in (rule.theirs, rule.ours)
-                ]
-                yield Instance(equation, sides[0], sides[1], slots)
+                    for template, many in zip((rule.theirs, rule.ours), several, strict=True)
+                )
+                yield Instance(equation, theirs, ours, slots)
 
     def _indices(self, template: Template) -> list[str]:
         return [name for name in indices(template) if name not in self.scope.let]

@@ -14,7 +14,7 @@ from compiler.weights.expand import Instance
 from compiler.weights.fold import Folded, fold
 from compiler.weights.header import Header
 from compiler.weights.library import WeightMap
-from compiler.weights.statements import Drop, Equation, Synonym
+from compiler.weights.statements import Drop, Equation, Statement, Synonym
 from compiler.weights.views import Shape
 
 MAX_NEAR = 400
@@ -40,6 +40,7 @@ class Faults:
     _equations: dict[int, Equation] = field(default_factory=dict[int, Equation])
     _missing: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     _unexpected: list[str] = field(default_factory=list[str])
+    _dangling: list[tuple[str, Span]] = field(default_factory=list[tuple[str, Span]])
     _nameless: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     _collisions: list[tuple[str, tuple[Span, Span]]] = field(
         default_factory=list[tuple[str, tuple[Span, Span]]]
@@ -59,7 +60,7 @@ class Faults:
         """The rule names tensors that the model does not have."""
         self._nameless += [(key, self._number(equation)) for key in keys]
 
-    def collides(self, key: str, first: Equation | Drop, second: Equation | Drop) -> None:
+    def collides(self, key: str, first: Statement, second: Statement) -> None:
         self._collisions.append((key, (first.span, second.span)))
 
     def axes(self, equation: Equation, message: str, ours: Sequence[str], shapes: tuple[Shape, ...]) -> None:
@@ -77,6 +78,10 @@ class Faults:
             f"`{copy}` is declared a copy of `{first}`, but has another shape or type",
             synonym.span,
         )
+
+    def dangling(self, means: str, synonym: Synonym) -> None:
+        """A tie or an alias whose other name no rule knows."""
+        self._dangling.append((means, synonym.span))
 
     def idle(self, drop: Drop, keys: Sequence[str]) -> None:
         name = fold((key, 0) for key in keys)[0].name
@@ -108,6 +113,10 @@ class Faults:
                 f"two statements claim {folded}",
                 second,
                 notes=(Note("the other one", first),),
+            )
+        for folded in fold(self._dangling):
+            self.diagnostics.error(
+                "rule-unused", f"no rule mentions {folded}, which stands here", cast(Span, folded.value)
             )
         for folded in fold(self._nameless):
             self._report_nameless(folded)
@@ -194,7 +203,7 @@ def _near(name: str, candidates: Sequence[str]) -> str:
 
 
 def _matcher(candidates: Sequence[str]) -> Callable[[str], str]:
-    """The nearest of some names: one that only lacks a prefix, else by likeness (slow, so long lists are cut)."""
+    """The nearest of some names: one that only lacks a prefix, else by likeness in a cut list."""
     some = list(candidates[:MAX_NEAR])
 
     def near(name: str) -> str:

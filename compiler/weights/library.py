@@ -20,7 +20,7 @@ SUFFIX = ".yaml"
 
 @dataclass(frozen=True)
 class Published:
-    """Where a variant's checkpoint is: a repository, the revision that was checked, a file in it or the whole."""
+    """Where a variant's checkpoint is: a repository, the revision that was checked, a file (or all)."""
 
     repository: str
     revision: str

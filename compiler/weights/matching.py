@@ -29,7 +29,7 @@ def match(
     expansion = expand(map, values, absent if stripped else frozenset())
     actual: dict[str, str] = {}
     for key, name in stripped.items():
-        name = expansion.aliases.get(name, name)
+        name = expansion.aliases[name][0] if name in expansion.aliases else name
         first = actual.setdefault(name, key)
         if first != key:
             diagnostics.error(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -17,6 +18,7 @@ from compiler.weights.matching import Matched, match
 from compiler.weights.rules import members
 from compiler.weights.statements import Drop, Equation
 from compiler.weights.views import AxesError, Piece, Shape, identity, piece, shapes, solve
+
 
 def plan(map: WeightMap, table: ParameterTable, header: Header, dtype: str | None = None) -> LoadPlan:
     """How a checkpoint's tensors become the module's; floats in `dtype`, or as the file has them.
@@ -62,7 +64,7 @@ class _Planner:
     ours: dict[str, TensorSpec] = field(default_factory=dict[str, TensorSpec])
     theirs: dict[str, TensorSpec] = field(default_factory=dict[str, TensorSpec])
     casts: list[Cast] = field(default_factory=list[Cast])
-    claimed: dict[str, Equation] = field(default_factory=dict[str, Equation])
+    claimed: dict[str, Instance] = field(default_factory=dict[str, Instance])
     used: set[str] = field(default_factory=set[str])
     fits: dict[tuple[object, ...], Fit | str] = field(default_factory=dict[tuple[object, ...], "Fit | str"])
 
@@ -88,17 +90,25 @@ class _Planner:
         )
 
     def _collisions(self) -> None:
-        """Each name belongs to one statement, on both sides."""
-        theirs: dict[str, Equation | Drop] = dict(self.matched.expansion.drops)
-        for instance in self.matched.expansion.instances:
+        """Each name belongs to one tensor of one statement, on both sides."""
+        expansion = self.matched.expansion
+        theirs: dict[str, Instance | Drop] = dict(expansion.drops)
+        for instance in expansion.instances:
+            for key in _repeated(instance.theirs) + _repeated(instance.ours):
+                self.faults.collides(key, instance.equation, instance.equation)
             for key in instance.theirs:
-                first = theirs.setdefault(key, instance.equation)
-                if first is not instance.equation:
-                    self.faults.collides(key, first, instance.equation)
+                first = theirs.setdefault(key, instance)
+                if first is not instance:
+                    self.faults.collides(key, _statement(first), instance.equation)
             for key in instance.ours:
-                other = self.claimed.setdefault(key, instance.equation)
-                if other is not instance.equation:
-                    self.faults.collides(key, other, instance.equation)
+                other = self.claimed.setdefault(key, instance)
+                if other is not instance:
+                    self.faults.collides(key, other.equation, instance.equation)
+        for key, (means, synonym) in {**expansion.ties, **expansion.aliases}.items():
+            if key in theirs:
+                self.faults.collides(key, _statement(theirs[key]), synonym)
+            if means not in theirs:
+                self.faults.dangling(means, synonym)
 
     def _instance(self, instance: Instance) -> None:
         known = [key in self.ours for key in instance.ours]
@@ -250,6 +260,14 @@ class _Planner:
         self.faults.unclaimed([p for p in self.table.parameters if p.name not in self.claimed])
         left = [key for name, key in self.matched.actual.items() if name not in self.used]
         self.faults.unexpected(left)
+
+
+def _statement(owner: Instance | Drop) -> Equation | Drop:
+    return owner.equation if isinstance(owner, Instance) else owner
+
+
+def _repeated(keys: Sequence[str]) -> list[str]:
+    return [] if len(set(keys)) == len(keys) else [key for key, count in Counter(keys).items() if count > 1]
 
 
 def _distinct(all_shapes: tuple[Shape, ...], count: int) -> list[Shape]:

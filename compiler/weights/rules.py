@@ -1,7 +1,7 @@
 """The rule grammar: names with holes on both sides, and a layout between them.
 
     rule     := side " <> " side [ " as " layout ]
-    side     := text with {i} (an index, or {i+1}), (a|b) zipped alternatives, [a|b] members, a final ? (optional)
+    side     := text with {i} (an index, or {i+1}), (a|b) zipped alternatives, [a|b] members, a final ?
 
 Everything else is literal: there are no regular expressions, and matching is by expansion over known ranges.
 """

@@ -141,7 +141,7 @@ class Reader:
             "rule-syntax",
             f"the alternatives do not pair up: {_counts(theirs)} on the left, {_counts(ours)} on the right",
             span,
-            help="the k-th (a|b) of one side goes with the k-th of the other; several in one tensor are [a|b]",
+            help="the k-th (a|b) of each side go together; several in one tensor are [a|b]",
         )
         return False
 

@@ -241,3 +241,33 @@ def test_params_that_the_dialect_has_no_words_for() -> None:
     assert "`act` is geglu, for which hf has no `activation_function`" in text
     with pytest.raises(CompileError, match="no `rope_parameters.rope_type` of hf stands for rope"):
         write_config(LIBRARY.load("llama.hf"), table("llama", LLAMA | {"rope": {"use": "yarn", "with": {}}}))
+
+
+def test_a_nested_config_as_older_versions_wrote_it(tmp_path: Path) -> None:
+    """Every nested part repeated all settings of text generation, whatever the model."""
+    off = (
+        "add_cross_attention",
+        "do_sample",
+        "early_stopping",
+        "is_decoder",
+        "tie_encoder_decoder",
+        "torchscript",
+    )
+    unset = ("bad_words_ids", "cross_attention_hidden_size", "prefix", "torch_dtype")
+    common: dict[str, Any] = dict.fromkeys(off, False) | dict.fromkeys(unset)
+    common |= {"diversity_penalty": 0.0, "max_length": 20, "pruned_heads": {}, "tie_word_embeddings": True}
+    text = common | {"model_type": "clip_text_model", "eos_token_id": 2, "dropout": 0.0}
+    vision = common | {"model_type": "clip_vision_model", "num_channels": 3}
+    config = {
+        "model_type": "clip",
+        "architectures": ["CLIPModel"],
+        "text_config": text,
+        "vision_config": vision,
+    }
+    config |= {"text_config_dict": None, "vision_config_dict": None, "logit_scale_init_value": 2.6592}
+    assert recognise(folder(tmp_path, config), LIBRARY).set["eot"] is None
+    text["is_decoder"] = True
+    text["pruned_heads"] = {"0": [1]}
+    found = faults(folder(tmp_path, config))
+    assert "`text_config.is_decoder` is true" in found and "`text_config.pruned_heads` is" in found
+    assert found.endswith("2 errors")

@@ -1,4 +1,4 @@
-"""A GGUF file as llama.cpp's converter writes one: recognised, planned, and loaded to the original weights."""
+"""A GGUF file as llama.cpp's converter writes one: recognised, planned, loaded to the original weights."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from runtime.load_plan import load_plan
 from tests.unit.weights import tables
 
 LIBRARY = Library.standard()
-VALUES = dict(vocab=13, dim=8, depth=11, heads=4, kv_heads=2, head_dim=8, hidden=10, context=32, eps=1e-6, base=7.0)
+VALUES = dict(
+    vocab=13, dim=8, depth=11, heads=4, kv_heads=2, head_dim=8, hidden=10, context=32, eps=1e-6, base=7.0
+)
 
 
 def permute(weight: torch.Tensor, heads: int) -> torch.Tensor:

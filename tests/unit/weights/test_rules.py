@@ -66,7 +66,7 @@ def test_include_puts_prefixes_around_everything(tmp_path: Path) -> None:
     assert [i.theirs for i in expansion.instances] == [("a.w.0",), ("a.w.1",), ("b.w.0",), ("b.w.1",)]
     assert set(expansion.drops) == {"a.buf.0", "a.buf.1", "b.buf.0", "b.buf.1"}
     assert {k: v[0] for k, v in expansion.ties.items()} == {"a.copy": "a.w.0", "b.copy": "b.w.0"}
-    assert expansion.aliases["b.old.1"] == "b.w.1"
+    assert expansion.aliases["b.old.1"][0] == "b.w.1"
 
 
 def test_extends_adds_and_overrides(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ error[rule-syntax]: the alternatives do not pair up: (2) on the left, (3) on the
   |
 6 |   - a.(b|c) <> x.(y|z|w)
   |     ^^^^^^^^^^^^^^^^^^^^
-help: the k-th (a|b) of one side goes with the k-th of the other; several in one tensor are [a|b]
+help: the k-th (a|b) of each side go together; several in one tensor are [a|b]
 
 error[rule-syntax]: the index {i} stands on one side only
   --> toy.hf.yaml:7:5
