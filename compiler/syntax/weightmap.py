@@ -136,9 +136,13 @@ class KeyEntry(Surface):
 
 
 class CaseEntry(Surface):
-    """What a value of a choosing key sets and which further keys it brings."""
+    """What a value of a choosing key sets and which further keys it brings.
+
+    equals: what the spec has where the case sets nothing; an export looks at it.
+    """
 
     set: dict[Place, Data] = {}
+    equals: dict[Place, Data] = {}
     keys: dict[Place, KeyForm] = {}
 
 

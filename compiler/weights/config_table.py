@@ -20,10 +20,11 @@ from compiler.syntax.yaml import Key, Located, Map, Seq
 
 @dataclass(frozen=True)
 class Case:
-    """What one value of a choosing key means: params to set and further keys to read."""
+    """What one value of a choosing key means: params to set or that are so, and further keys to read."""
 
     value: str
     set: Mapping[str, Data]
+    equals: Mapping[str, Data]
     keys: tuple[ConfigKey, ...]
 
 
@@ -124,6 +125,7 @@ def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> Con
         Case(
             str(value),
             {str(param): data for param, data in case.set.items()},
+            {str(param): data for param, data in case.equals.items()},
             tuple(_key(key, inner, prefix, diagnostics) for key, inner in case.keys.items()),
         )
         for value, case in (form.cases or {}).items()

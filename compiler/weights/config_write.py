@@ -76,21 +76,29 @@ def _theirs(key: ConfigKey, values: Mapping[str, Any], diagnostics: Diagnostics,
 
 
 def _case(key: ConfigKey, values: Mapping[str, Any], diagnostics: Diagnostics, map: WeightMap) -> Case:
-    """The case whose settings the params have; params that only other cases set must be absent."""
+    """The case that the params are; those that only other cases set must be absent."""
     owned = {param.split(".")[0] for case in key.cases for param in _params(case)}
     for case in key.cases:
-        mine = {param.split(".")[0] for param in case.set}
-        chosen = all(
-            same(_look(values, param), _data(data, values, diagnostics)) for param, data in case.set.items()
-        )
-        if chosen and not any(isinstance(values.get(param), Mapping) for param in owned - mine):
+        if _is(case, owned, values, diagnostics):
             return case
     held = ", ".join(f"{param}: {word(values.get(param))}" for param in sorted(owned))
     raise diagnostics.error("cannot-export", f"no `{key.path}` of {map.dialect} stands for {held}", key.span)
 
 
+def _is(case: Case, owned: set[str], values: Mapping[str, Any], diagnostics: Diagnostics) -> bool:
+    mine = {param.split(".")[0] for param in (*case.set, *case.equals)}
+    if any(isinstance(values.get(param), Mapping) for param in owned - mine):
+        return False
+    wanted = [(param, data, False) for param, data in case.set.items()]
+    wanted += [(param, data, param.split(".")[0] not in values) for param, data in case.equals.items()]
+    return all(
+        optional or same(_look(values, param), _data(data, values, diagnostics))
+        for param, data, optional in wanted
+    )
+
+
 def _params(case: Case) -> list[str]:
-    return [*case.set, *(key.param for key in every_key(case.keys) if key.param)]
+    return [*case.set, *case.equals, *(key.param for key in every_key(case.keys) if key.param)]
 
 
 def _data(data: Data, values: Mapping[str, Any], diagnostics: Diagnostics) -> Any:

@@ -184,7 +184,7 @@ def test_gguf_fields() -> None:
 
 
 def test_values_that_the_spec_cannot_express(tmp_path: Path) -> None:
-    config = {
+    config: dict[str, Any] = {
         "model_type": "llama",
         "architectures": ["LlamaForCausalLM"],
         "attention_bias": True,
@@ -258,7 +258,7 @@ def test_a_nested_config_as_older_versions_wrote_it(tmp_path: Path) -> None:
     common |= {"diversity_penalty": 0.0, "max_length": 20, "pruned_heads": {}, "tie_word_embeddings": True}
     text = common | {"model_type": "clip_text_model", "eos_token_id": 2, "dropout": 0.0}
     vision = common | {"model_type": "clip_vision_model", "num_channels": 3}
-    config = {
+    config: dict[str, Any] = {
         "model_type": "clip",
         "architectures": ["CLIPModel"],
         "text_config": text,

@@ -84,7 +84,7 @@ def test_collisions(tmp_path: Path) -> None:
 
 
 def test_one_tensor_for_two(tmp_path: Path) -> None:
-    """One source to several targets by index arithmetic; ties and aliases onto names that rules own, or not."""
+    """One source to several targets by index arithmetic; ties and aliases onto owned or unknown names."""
     ours = {f"b.{i}": (2,) for i in range(12)} | {"c": (24,)}
     theirs = {f"a.{i}": (2,) for i in range(12)}
     body = "index: {i: =depth}\nrules: ['a.{i // 2} <> b.{i}', 'x.{i % 2} <> c as * -> [n|n]']\n"
