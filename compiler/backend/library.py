@@ -14,15 +14,21 @@ def positions(x, mask, past):
     return (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
 
 
-def causal_mask(mask, x, past):
+def causal_mask(mask, x, past, window=None):
     """The keys that each query may see, bool[B or 1, 1, T, K]; None where attention needs no mask for it."""
     length = x.shape[1]
-    if mask is None and (length == 1 or past == 0):
+    total = past + length
+    narrow = window is not None and total > window
+    if length == 1 and not narrow:
+        return None if mask is None else mask[:, None, None, :]
+    if mask is None and past == 0 and not narrow:
         return None
-    if length == 1:
-        return mask[:, None, None, :]
-    keys = torch.arange(past + length, device=x.device)
-    visible = (keys <= keys[past:, None])[None, None]
+    keys = torch.arange(total, device=x.device)
+    queries = keys[past:, None]
+    visible = keys <= queries
+    if narrow:
+        visible = visible & (keys > queries - window)
+    visible = visible[None, None]
     return visible if mask is None else visible & mask[:, None, None, :]
 
 
@@ -33,6 +39,16 @@ def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropo
             q, k, v, is_causal=True, scale=scale, enable_gqa=grouped, dropout_p=dropout
         )
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped, dropout_p=dropout)
+
+
+def biased_attention(q, k, v, bias, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
+    """attention(...) with a bias [B or 1, heads or 1, T or 1, K] added to the scores before the softmax."""
+    if causal and mask is None and q.shape[2] > 1:
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
+    bias = bias.to(q.dtype)
+    if mask is not None:
+        bias = bias.masked_fill(~mask, float("-inf"))
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale, enable_gqa=grouped, dropout_p=dropout)
 
 
 def append(cache, name, past, axis, *tensors):

@@ -38,7 +38,20 @@ def _attention(call: OpCall) -> Typing:
         _need(mask.rank in (2, 4) and mask.dtype == "bool", f"`mask` is bool[B, K] or [B, heads, T, K], found {mask}", "mask")
         keys = mask.shape[-1]
         _equal(keys, k.shape[2], f"the mask covers {keys} keys, there are {k.shape[2]}", "mask")
+    if "bias" in call.inputs:
+        _check_bias(call.inputs["bias"], (*q.shape[:3], k.shape[2]))
+    window = call.attrs["window"]
+    if window is not None and (not isinstance(window, int) or window < 1 or not call.attrs["causal"]):
+        raise OpFault("bad-value", f"a window is a number of keys of causal attention, not {window}", attr="window")
     return Typing({"y": TensorType(q.dtype, (*q.shape[:3], v.shape[3]))})
+
+
+def _check_bias(bias: TensorType, scores: tuple[Dim, ...]) -> None:
+    """A bias is added to the scores [B, heads, T, K]; axes of 1 are repeated."""
+    _need(bias.rank == 4 and bias.is_float, f"`bias` is float[B, heads, T, K], found {bias}", "bias")
+    for found, size, name in zip(bias.shape, scores, ("B", "heads", "T", "K"), strict=True):
+        if found != dim(1):
+            _equal(found, size, f"the scores have {name} = {size}, the bias has {found}", "bias")
 
 
 def _attention_cost(call: OpCall, typing: Typing) -> Dim:
@@ -126,8 +139,19 @@ ATTENTION = OpDef(
     "attention",
     "softmax(q k^T * scale + mask) v; heads of q share those of k and v (Vaswani et al. 2017, equation 1).",
     _attention,
-    inputs=(PortDecl("q"), PortDecl("k"), PortDecl("v"), PortDecl("mask", optional=True)),
-    attrs=(AttrDecl("causal", "bool", False), AttrDecl("scale", "float"), AttrDecl("dropout", "float", 0.0)),
+    inputs=(
+        PortDecl("q"),
+        PortDecl("k"),
+        PortDecl("v"),
+        PortDecl("mask", optional=True),
+        PortDecl("bias", optional=True),
+    ),
+    attrs=(
+        AttrDecl("causal", "bool", False),
+        AttrDecl("window", "int"),
+        AttrDecl("scale", "float"),
+        AttrDecl("dropout", "float", 0.0),
+    ),
     cost=_attention_cost,
 )
 ATTENTION_MASK = OpDef(
@@ -135,7 +159,7 @@ ATTENTION_MASK = OpDef(
     "The keys that each query may see, made once for all layers: bool[B, 1, T, K].",
     _attention_mask,
     inputs=(PortDecl("x"), PortDecl("mask", optional=True)),
-    attrs=(AttrDecl("causal", "bool", False),),
+    attrs=(AttrDecl("causal", "bool", False), AttrDecl("window", "int")),
 )
 ROTATION = OpDef(
     "rotation",

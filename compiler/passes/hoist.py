@@ -32,8 +32,10 @@ class Request:
         name = self.source.node if self.source is not None else ""
         if self.op == "rotation":
             return "turn" if name == "angle" else f"{name}_turn"
-        causal = dict(self.attrs)["causal"]
-        base = "visible" if causal else "attend"
+        attrs = dict(self.attrs)
+        base = "visible" if attrs["causal"] else "attend"
+        if attrs["window"] is not None:
+            base = f"nearest_{attrs['window']}"
         return base if name in ("", "mask") else f"{name}_{base}"
 
 
@@ -97,9 +99,9 @@ class _Hoist:
             return {"angle": Request("rotation", angle, (("style", typed.attrs["style"]),), result, length)}
         if action.op != "attention":
             return {}
-        mask, causal = node.inputs.get("mask"), bool(typed.attrs["causal"])
+        mask, causal, window = node.inputs.get("mask"), bool(typed.attrs["causal"]), typed.attrs["window"]
         assert not isinstance(mask, tuple)
-        if mask is None and not (causal and self.cached):
+        if mask is None and not (causal and (self.cached or window is not None)):
             return {}
         if mask is not None and block.type_of(mask).rank != 2:
             return {}
@@ -108,7 +110,7 @@ class _Hoist:
         length = block.type_of(q).shape[2]
         batch, keys = (dim(1), symbol(KEY_LENGTH)) if mask is None else block.type_of(mask).shape
         result = TensorType("bool", (batch, dim(1), length if causal else dim(1), keys))
-        return {"mask": Request("attention_mask", mask, (("causal", causal),), result, length)}
+        return {"mask": Request("attention_mask", mask, (("causal", causal), ("window", window)), result, length)}
 
 
 def _passes(source: Ref | None, block: TypedBlock) -> bool:

@@ -2,40 +2,41 @@
 
 from __future__ import annotations
 
-from compiler.ir.code import ATOM, LOOSE, Code, Lit, State, code, join
+from compiler.ir.code import ATOM, LOOSE, Code, Lit, Piece, State, code, join
 from compiler.ops.sequence import cache_axis
 from compiler.ops.text.context import Context, Text
 
 
 def attention(c: Context) -> Text:
     q, k = c.type("q"), c.type("k")
-    template = "attention({q}, {k}, {v}"
+    parts = ["{q}", "{k}", "{v}"]
+    holes: dict[str, Piece | Code] = {port: c.var(port) for port in c.typed.node.inputs}
+    if c.has("bias"):
+        parts.append("{bias}")
     if c.has("mask"):
-        template += ", {mask}"
+        parts.append("{mask}")
     if c.attr("causal"):
-        template += ", causal=True"
+        parts.append("causal=True")
     scale, width = c.attr("scale"), q.shape[3].constant
     if scale is not None and not (width and float(scale) == width**-0.5):
-        template += ", scale={scale}"
+        parts.append("scale={scale}")
+        holes["scale"] = Lit(float(scale), "scale")
     if q.shape[1] != k.shape[1]:
-        template += ", grouped=True"
+        parts.append("grouped=True")
     if c.attr("dropout"):
-        template += ", dropout={p} if self.training else 0.0"
-    holes = {"q": c.var("q"), "k": c.var("k"), "v": c.var("v"), "scale": Lit(_number(scale), "scale"), "p": c.lit("dropout")}
-    if c.has("mask"):
-        holes["mask"] = c.var("mask")
-    return Text({"y": code(template + ")", **holes)})
-
-
-def _number(value: object) -> float | None:
-    return None if value is None else float(value)  # type: ignore[arg-type]
+        parts.append("dropout={p} if self.training else 0.0")
+        holes["p"] = c.lit("dropout")
+    name = "biased_attention" if c.has("bias") else "attention"
+    return Text({"y": code(f"{name}({', '.join(parts)})", **holes)})
 
 
 def attention_mask(c: Context) -> Text:
     mask = c.var("mask") if c.has("mask") else "None"
     if not c.attr("causal"):
         return Text({"y": code("{m}[:, None, None, :]", m=c.var("mask", ATOM))})
-    return Text({"y": code("causal_mask({m}, {x}, {past})", m=mask, x=c.var("x"), past=c.past)})
+    window = "" if c.attr("window") is None else ", {window}"
+    text = code("causal_mask({m}, {x}, {past}" + window + ")", m=mask, x=c.var("x"), past=c.past, window=c.lit("window"))
+    return Text({"y": text})
 
 
 def rotation(c: Context) -> Text:
