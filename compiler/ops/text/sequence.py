@@ -35,7 +35,13 @@ def attention_mask(c: Context) -> Text:
     if not c.attr("causal"):
         return Text({"y": code("{m}[:, None, None, :]", m=c.var("mask", ATOM))})
     window = "" if c.attr("window") is None else ", {window}"
-    text = code("causal_mask({m}, {x}, {past}" + window + ")", m=mask, x=c.var("x"), past=c.past, window=c.lit("window"))
+    text = code(
+        "causal_mask({m}, {x}, {past}" + window + ")",
+        m=mask,
+        x=c.var("x"),
+        past=c.past,
+        window=c.lit("window"),
+    )
     return Text({"y": text})
 
 
@@ -56,5 +62,10 @@ def cache(c: Context) -> Text:
     assert length is not None
     axis = cache_axis(c.type(names[0]), length)
     values = join([Code((c.var(n),), LOOSE) for n in names], ", ")
-    text = code('append({s}, "' + c.member + '", {past}, ' + str(axis) + ", {v})", s=State("cache"), past=c.past, v=values)
+    text = code(
+        'append({s}, "' + c.member + '", {past}, ' + str(axis) + ", {v})",
+        s=State("cache"),
+        past=c.past,
+        v=values,
+    )
     return Text(dict.fromkeys(names, text), inline=False, joint=True)
