@@ -187,7 +187,7 @@ ROTATION = OpDef(
 )
 ROTATE = OpDef(
     "rotate",
-    "Pairs of numbers rotated by angles: (i, i + F) in style half, (2i, 2i + 1) interleaved (Su et al. 2021).",
+    "Pairs of numbers turned by angles: (i, i + F) in style half, (2i, 2i + 1) interleaved (Su et al. 2021).",
     _rotate,
     inputs=(PortDecl("x"), PortDecl("angle")),
     attrs=(AttrDecl("style", "str", "half", choices=("half", "interleaved")),),
