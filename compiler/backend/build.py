@@ -50,8 +50,8 @@ class TextModule(ModuleType):
         super().__init__(name, text)
         self.text = text
         self.program = program
-        self.__file__ = f"<{name}>"
-        self.__loader__ = self  # linecache asks it for lines that it has dropped
+        self.__file__ = f"{name}.py"
+        self.__loader__ = self  # asked for the lines whenever linecache has dropped them
 
     def get_source(self, name: str) -> str:
         """The text, as a loader gives it."""
@@ -76,7 +76,7 @@ def load_text(text: str, program: Program) -> TextModule:
         return known
     check_text(text)
     module = TextModule(name, text, program)
-    filename = f"<{name}>"
+    filename = f"{name}.py"
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     exec(compile(text, filename, "exec"), module.__dict__)  # noqa: S102 - the checked text of emit, nothing else
     for value in list(vars(module).values()):

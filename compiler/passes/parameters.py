@@ -45,7 +45,8 @@ def parameter_table(graph: TypedGraph) -> tuple[ParameterTable, Mapping[str, Own
 
 
 def _walk(block: TypedBlock, prefix: str) -> Iterator[tuple[str, Owner, Parameter]]:
-    for typed in block.nodes:
+    """A module's own tensors come first, then those of its members: so torch orders them."""
+    for typed in sorted(block.nodes, key=lambda t: all(w.name for w in t.weights)):
         action = typed.node.action
         for weight in typed.weights:
             assert isinstance(action, OpNode)

@@ -14,7 +14,7 @@ import compiler
 CONTEXT = 16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Case:
     """A spec, the params that make it tiny, and what its methods are called with."""
 

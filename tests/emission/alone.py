@@ -1,0 +1,61 @@
+"""Run in a process that knows nothing of this project: what emitted files compute. Called by test_alone.py.
+
+`python -I alone.py JOBS`: JOBS is a torch file, [{file, root, state, dtype, train, inputs, method}, ...]; writes the
+results beside it.
+"""
+
+import sys
+
+import torch
+
+FORBIDDEN = ("compiler", "runtime", "jinja2", "pydantic", "yaml")
+
+
+def run(job, namespace):
+    """Outputs, gradients and state-dict keys of one job."""
+    model = namespace[job["root"]]()
+    keys = list(model.state_dict())
+    model.load_state_dict(job["state"])
+    model.to(job["dtype"]).train(job["train"])
+    torch.manual_seed(7)
+    output = getattr(model, job["method"])(**job["inputs"])
+    named = {"": output} if isinstance(output, torch.Tensor) else output._asdict()
+    sum(t.double().square().sum() for t in named.values()).backward()
+    gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
+    return {"keys": keys, "outputs": named, "gradients": gradients, "steps": steps(model, job)}
+
+
+@torch.no_grad()
+def steps(model, job):
+    """The same tokens through the cache: a prefill of 3, single steps, then the rest at once."""
+    if not job["cached"]:
+        return []
+    model.eval()
+    tokens = job["inputs"]["tokens"]
+    mask = job["inputs"].get("mask")
+    cache = model.new_cache(*tokens.shape)
+    out, past = [], 0
+    for length in (3, 1, 1, tokens.shape[1] - 5):
+        part = None if mask is None else mask[:, : past + length]
+        out.append(model(tokens[:, past : past + length], mask=part, cache=cache))
+        past += length
+    return out
+
+
+def main(path):
+    """Run every job of a file, each text once."""
+    torch.set_num_threads(1)
+    results, namespaces = [], {}
+    for job in torch.load(path, weights_only=False):
+        if job["file"] not in namespaces:
+            with open(job["file"], encoding="utf-8") as source:
+                text = source.read()
+            namespaces[job["file"]] = {"__name__": "alone"}
+            exec(compile(text, job["file"], "exec"), namespaces[job["file"]])
+        results.append(run(job, namespaces[job["file"]]))
+    known = [name for name in FORBIDDEN if name in sys.modules]
+    torch.save({"results": results, "known": known, "path": sys.path}, path + ".out")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
