@@ -68,7 +68,7 @@ class OpCall:
     lists: Mapping[str, tuple[TensorType, ...]]
     attrs: Mapping[str, Value]
     axes: Callable[[str], Dim | None]
-    key_length: Dim  # K: the length of the keys seen by attention, past ones included
+    keys: Callable[[Dim], Dim]  # how many keys queries of a length meet, past ones included
 
     def size(self, attr: str) -> Dim:
         """An attribute as a positive size."""

@@ -75,14 +75,26 @@ class Default:
 
 
 @dataclass(frozen=True)
+class Once:
+    """Steps whose results are computed at the first call with a cache, kept there, and read from then on."""
+
+    name: str  # the cache's key
+    actions: tuple[Action, ...]
+    targets: tuple[Ref, ...]
+
+
+@dataclass(frozen=True)
 class Slots:
-    """The tensors that one cache node keeps: their shapes with the batch and key axes symbolic."""
+    """The tensors that one cache node keeps: their shapes with the batch and key axes symbolic.
+
+    No shapes: it keeps what the first call computes, of whatever shape.
+    """
 
     name: str
     shapes: tuple[tuple[Dim, ...], ...]
 
 
-Action = Step | Loop | Default
+Action = Step | Loop | Default | Once
 
 
 @dataclass(frozen=True, eq=False)

@@ -63,7 +63,7 @@ def _attention_cost(call: OpCall, typing: Typing) -> Dim:
 def _attention_mask(call: OpCall) -> Typing:
     x, mask = call.inputs["x"], call.inputs.get("mask")
     length = x.shape[1] if call.attrs["causal"] else dim(1)
-    batch, keys = (dim(1), call.key_length) if mask is None else (mask.shape[0], mask.shape[1])
+    batch, keys = (dim(1), call.keys(x.shape[1])) if mask is None else (mask.shape[0], mask.shape[1])
     return Typing({"y": TensorType("bool", (batch, dim(1), length, keys))})
 
 
@@ -93,7 +93,8 @@ def _cache(call: OpCall) -> Typing:
         at = cache_axis(found, axis)
         if at is None:
             raise OpFault("shape-mismatch", f"`{name}` {found.axes()} has no axis `{call.attrs['axis']}`", port=name)
-        outputs[name] = TensorType(found.dtype, (*found.shape[:at], call.key_length, *found.shape[at + 1 :]))
+        size = call.keys(axis) if call.attrs["mode"] == "append" else axis
+        outputs[name] = TensorType(found.dtype, (*found.shape[:at], size, *found.shape[at + 1 :]))
     return Typing(outputs)
 
 
@@ -178,10 +179,10 @@ ROTATE = OpDef(
 )
 CACHE = OpDef(
     "cache",
-    "Earlier tokens' tensors put before the new ones; without a cache it passes its inputs through.",
+    "append: earlier tokens' tensors put before the new ones; once: computed at the first call and kept.",
     _cache,
     inputs=(),
-    attrs=(AttrDecl("axis", "str", required=True), AttrDecl("mode", "str", "append", choices=("append",))),
+    attrs=(AttrDecl("axis", "str", required=True), AttrDecl("mode", "str", "append", choices=("append", "once"))),
     outputs=None,
     open_inputs=True,
 )

@@ -47,7 +47,7 @@ def hoist(graph: TypedGraph) -> TypedGraph:
 
 @dataclass(frozen=True)
 class _Hoist:
-    cached: bool
+    cached: frozenset[Dim]
 
     def block(self, typed: TypedBlock, is_root: bool) -> tuple[TypedBlock, dict[str, Request]]:
         """A block with its preparations as inputs, and what it asks of the block around it."""
@@ -101,14 +101,15 @@ class _Hoist:
             return {}
         mask, causal, window = node.inputs.get("mask"), bool(typed.attrs["causal"]), typed.attrs["window"]
         assert not isinstance(mask, tuple)
-        if mask is None and not (causal and (self.cached or window is not None)):
-            return {}
-        if mask is not None and block.type_of(mask).rank != 2:
-            return {}
         q = node.inputs["q"]
         assert isinstance(q, Ref)
         length = block.type_of(q).shape[2]
-        batch, keys = (dim(1), symbol(KEY_LENGTH)) if mask is None else block.type_of(mask).shape
+        if mask is None and not (causal and (length in self.cached or window is not None)):
+            return {}
+        if mask is not None and block.type_of(mask).rank != 2:
+            return {}
+        keys = symbol(KEY_LENGTH) if length in self.cached else length
+        batch, keys = (dim(1), keys) if mask is None else block.type_of(mask).shape
         result = TensorType("bool", (batch, dim(1), length if causal else dim(1), keys))
         return {"mask": Request("attention_mask", mask, (("causal", causal), ("window", window)), result, length)}
 

@@ -23,15 +23,21 @@ KEY_LENGTH = "K"
 
 def infer_shapes(graph: Graph) -> TypedGraph:
     """Raises CompileError with every shape and dtype fault that does not follow from another."""
-    diagnostics = Diagnostics()
-    inference = _Inference(diagnostics, _has_cache(graph.root))
+    cached: frozenset[Dim] | None = frozenset()
+    if _ops(graph.root, "cache"):
+        first = _Inference(Diagnostics(), None)
+        with first.diagnostics.recover():
+            first.root(graph)
+        alone = _ops(graph.root, "positions") == 1
+        cached = None if alone and first.diagnostics.items else frozenset(first.lengths)
+    inference = _Inference(Diagnostics(), cached)
     root = None
-    with diagnostics.recover():
-        root = inference.block(graph.root, {p.name: None for p in graph.root.inputs}, {})
-    _check_bounds(graph, root, diagnostics)
-    diagnostics.check()
-    assert root is not None
-    return TypedGraph(graph, root, inference.cached)
+    with inference.diagnostics.recover():
+        root = inference.root(graph)
+    _check_bounds(graph, root, inference.diagnostics)
+    inference.diagnostics.check()
+    assert root is not None and cached is not None
+    return TypedGraph(graph, root, cached)
 
 
 def _check_bounds(graph: Graph, root: TypedBlock | None, diagnostics: Diagnostics) -> None:
@@ -44,18 +50,20 @@ def _check_bounds(graph: Graph, root: TypedBlock | None, diagnostics: Diagnostic
             diagnostics.error("bad-dim", f"the bound of `{name}` is no positive whole number", bound.span)
 
 
-def _has_cache(block: Block) -> bool:
+def _ops(block: Block, name: str) -> int:
+    """How many nodes of an op a block holds, each distinct layer once."""
+    count = 0
     for node in block.nodes:
         match node.action:
-            case OpNode(op="cache"):
-                return True
-            case UseNode(block=inner) if _has_cache(inner):
-                return True
-            case RepeatNode(bodies=bodies) if any(_has_cache(b) for b in bodies):
-                return True
-            case _:
+            case OpNode(op=op):
+                count += op == name
+            case UseNode(block=inner):
+                count += _ops(inner, name)
+            case RepeatNode(bodies=bodies):
+                count += sum(_ops(body, name) for body in bodies)
+            case SameNode():
                 continue
-    return False
+    return count
 
 
 @dataclass
@@ -71,9 +79,16 @@ class _Open:
 
 @dataclass
 class _Inference:
+    """cached: the lengths of which earlier tokens are remembered; None assumes it of every length, to find them."""
+
     diagnostics: Diagnostics
-    cached: bool
+    cached: frozenset[Dim] | None
+    lengths: set[Dim] = field(default_factory=set[Dim])
     dims: dict[str, dict[str, Dim]] = field(default_factory=dict[str, dict[str, Dim]])
+
+    def root(self, graph: Graph) -> TypedBlock:
+        """The spec itself, its inputs symbolic."""
+        return self.block(graph.root, {p.name: None for p in graph.root.inputs}, {})
 
     def block(self, block: Block, types: Mapping[str, TensorType | None], spans: Mapping[str, Span]) -> TypedBlock:
         """Type an instance. A type of None marks an input of the spec, whose free dims become symbols."""
@@ -205,6 +220,8 @@ class _Inference:
         op = OPS[action.op]
         attrs = {n: self._attr(a, here.block) for n, a in action.attrs.items()}
         call = self._call(node, attrs, here)
+        if action.op == "cache" and attrs["mode"] == "append":
+            self.lengths |= {size for size in [call.axes(str(attrs["axis"]))] if size is not None}
         try:
             typing = op.infer(call)
             flops = op.cost(call, typing)
@@ -228,9 +245,6 @@ class _Inference:
                 lists[port] = tuple(here.types[r] for r in ref)
             else:
                 single[port] = here.types[ref]
-        length = single["x"].shape[1] if "x" in single and single["x"].rank > 1 else dim(1)
-        if self.cached:
-            length = symbol(KEY_LENGTH)
 
         def axes(name: str) -> Dim | None:
             if name in here.binder.dims:
@@ -242,7 +256,11 @@ class _Inference:
                 return dim(value)
             return value if isinstance(value, Dim) else None
 
-        return OpCall(single, lists, attrs, axes, length)
+        return OpCall(single, lists, attrs, axes, self._keys)
+
+    def _keys(self, length: Dim) -> Dim:
+        """How many keys queries of a length meet: K where earlier ones are remembered."""
+        return symbol(KEY_LENGTH) if self.cached is None or length in self.cached else length
 
     def _check_shares(self, node: Node, action: OpNode, typing: Typing, here: _Open) -> None:
         """A shared weight exists, belongs to an earlier node, and has the shape that this op needs."""

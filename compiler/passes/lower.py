@@ -18,7 +18,8 @@ from compiler.ops.text.context import Context, Text
 from compiler.ops.text.table import TEXTS
 from compiler.passes.classes import group_classes
 from compiler.passes.infer_shapes import KEY_LENGTH
-from compiler.passes.methods import entry_methods
+from compiler.passes.methods import action_pieces, entry_methods
+from compiler.passes.once import kept_once
 from compiler.passes.parameters import initial_values, parameter_table
 
 
@@ -40,7 +41,7 @@ def lower(graph: TypedGraph) -> Program:
 
 @dataclass
 class _Lowering:
-    cached: bool
+    cached: frozenset[Dim]
     diagnostics: Diagnostics
     units: dict[int, Unit] = field(default_factory=dict[int, Unit])
 
@@ -59,11 +60,13 @@ class _Lowering:
             for ref, name in defaults.items():
                 if ref.node == typed.node.name:
                     actions.append(Default(name, ref))
+        actions = kept_once(actions, block)
         arguments = tuple(
             Argument(p.name, p.maybe or p.default is not None or (p.pattern is not None and p.pattern.optional))
             for p in block.block.inputs
         )
-        states = {p.name for a in actions for c in _codes(a) for p in c.pieces if isinstance(p, State)}
+        states = {p.name for a in actions for p in action_pieces(a) if isinstance(p, State)}
+        states |= {"cache"} if slots else set()
         unit = Unit(
             block, arguments, tuple(members), tuple(actions), block.block.outputs, tuple(slots),
             "past" in states, "cache" in states,
@@ -93,7 +96,7 @@ class _Lowering:
         node = typed.node
         assert isinstance(node.action, OpNode)
         try:
-            return TEXTS[node.action.op](Context(block, typed, member, self._call(typed, block), State("past") if self.cached else "0"))
+            return TEXTS[node.action.op](Context(block, typed, member, self._call(typed, block), self.cached))
         except OpFault as fault:
             attr = node.action.attrs.get(fault.attr)
             span = attr.span if attr is not None else node.span
@@ -108,7 +111,10 @@ class _Lowering:
             else:
                 single[port] = block.type_of(ref)
 
-        return OpCall(single, lists, typed.attrs, _sizes(block), symbol(KEY_LENGTH))
+        def keys(length: Dim) -> Dim:
+            return symbol(KEY_LENGTH) if length in self.cached else length
+
+        return OpCall(single, lists, typed.attrs, _sizes(block), keys)
 
     def _use(self, typed: TypedNode, unit: Unit, member: str) -> Step:
         arguments = [Code((Var(_single(typed.node, a.name)),)) for a in unit.arguments if a.name in typed.node.inputs]
@@ -191,16 +197,8 @@ def _steps(typed: TypedNode, text: Text) -> tuple[Step, ...]:
 
 def _slots(typed: TypedNode) -> list[Slots]:
     action = typed.node.action
-    if isinstance(action, OpNode) and action.op == "cache":
-        return [Slots(typed.node.name, tuple(t.shape for t in typed.outputs.values()))]
-    return []
-
-
-def _codes(action: ProgramAction) -> list[Code]:
-    match action:
-        case Step(code=text):
-            return [text]
-        case Loop(arguments=arguments):
-            return [a for a in arguments if a is not None]
-        case _:
-            return []
+    if not isinstance(action, OpNode) or action.op != "cache":
+        return []
+    if typed.attrs["mode"] == "once":
+        return [Slots(typed.node.name, ())]
+    return [Slots(typed.node.name, tuple(t.shape for t in typed.outputs.values()))]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.ir.graph import Method, OpNode, Ref
-from compiler.ir.program import Action, Argument, Default, Loop, MethodDecl, Step, Unit
+from compiler.ir.program import Action, Argument, Default, Loop, MethodDecl, Once, Step, Unit
 from compiler.ir.code import Code, State, Var, code, join
 from compiler.ir.typed import TypedGraph
 from compiler.ops.table import OPS
@@ -105,6 +105,8 @@ def targets(action: Action) -> tuple[Ref, ...]:
             return (target,)
         case Default(name=name):
             return (Ref(name),)
+        case Once(targets=found):
+            return found
 
 
 def action_refs(action: Action) -> tuple[Ref, ...]:
@@ -117,6 +119,9 @@ def action_refs(action: Action) -> tuple[Ref, ...]:
             return (action.start, *(r for a in action.arguments if a is not None for r in a.refs()))
         case Default(value=value):
             return (value,)
+        case Once(actions=inner):
+            made = {t for a in inner for t in targets(a)}
+            return tuple(r for a in inner for r in action_refs(a) if r not in made)
 
 
 def action_pieces(action: Action) -> list[object]:
@@ -127,5 +132,7 @@ def action_pieces(action: Action) -> list[object]:
             return [p for a in action.arguments if a is not None for p in a.pieces]
         case Default():
             return []
+        case Once(actions=inner):
+            return [p for a in inner for p in action_pieces(a)]
 
 

@@ -34,7 +34,7 @@ def iota(c: Context) -> Text:
 
 def positions(c: Context) -> Text:
     mask = c.var("mask") if c.has("mask") else "None"
-    past = c.past
+    past = c.past(c.type("x").shape[1])
     length = code("{x}.shape[1]", x=c.var("x", ATOM))
     device = code("{x}.device", x=c.var("x", ATOM))
     return Text(
