@@ -64,6 +64,7 @@ class Loop:
     type: TensorType
     span: Span
     cached: bool
+    taps: tuple[Ref, ...] = ()  # outputs of single layers that are read: ref.port is the layer
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ def _action_shape(action: Action) -> Key:
             return ("step", action.targets, _shape(action.code), action.guard, action.fallback)
         case Loop():
             arguments = tuple(a and _shape(a) for a in action.arguments)
-            return ("loop", action.target, action.member, action.start, arguments, action.order)
+            return ("loop", action.target, action.member, action.start, arguments, action.order, action.taps)
         case Default():
             return ("default", action.name, action.value)
         case Once():

@@ -201,7 +201,9 @@ class _Inference:
                     notes=(Note(f"the block `{child.block.name}` gives it here", _output_span(child)),),
                 )
             total = total + child.flops * dim(count)
-        return TypedNode(node, _outputs(children[0]), {}, (), total, children)
+        ((name, found),) = list(_outputs(children[0]).items())[:1]
+        outputs = {name: found, **{port: found for port in node.outputs if port.isdigit()}}
+        return TypedNode(node, outputs, {}, (), total, children)
 
     def _same(self, node: Node, target: str, here: _Open) -> TypedNode:
         original = here.nodes[target]

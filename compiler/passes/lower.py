@@ -137,11 +137,12 @@ class _Lowering:
                 arguments.append(Code((Var(_single(typed.node, argument.name)),)))
         arguments += _state_arguments(first, typed.node.name)
         order = None if repeat.modules == tuple(range(len(repeat.modules))) else repeat.modules
-        ((output, found),) = typed.outputs.items()
+        output, found = next(iter(typed.outputs.items()))
+        taps = tuple(Ref(typed.node.name, port) for port in typed.outputs if port.isdigit())
         start = _single(typed.node, repeat.carried)
         loop = Loop(
             Ref(typed.node.name, output), typed.node.name, start, tuple(arguments), order, found, typed.node.span,
-            first.uses_cache,
+            first.uses_cache, taps,
         )  # fmt: skip
         return [member], [loop]
 

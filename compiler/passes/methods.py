@@ -101,8 +101,8 @@ def targets(action: Action) -> tuple[Ref, ...]:
     match action:
         case Step(targets=found):
             return found
-        case Loop(target=target):
-            return (target,)
+        case Loop(target=target, taps=taps):
+            return (target, *taps)
         case Default(name=name):
             return (Ref(name),)
         case Once(targets=found):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from compiler.diagnostics.diagnostic import Abort, Diagnostics, fail
@@ -90,6 +90,7 @@ class Resolver:
                 scope.broken.add(str(key))
             scope.later.pop(str(key), None)
         outputs, spans = self._outputs(body, scope)
+        nodes = [_tapped(node, scope.taps.get(node.name, set())) for node in nodes]
         ports = [self._port(d, scope) for d in inputs if scope.names[d.name][""] is not None]
         ports += [InputPort(n, None, span, b.maybe, capture=True) for n, b in scope.captures.items()]
         params = {n: Attr(self._quiet(scope, n), g.span) for n, g in scope.given.items()}
@@ -278,6 +279,11 @@ class Resolver:
         if when is not None and self._when(when, scope) is False:
             return {}
         return {str(k): Attr(scope.value(v), v.span) for k, v in spec.share.items() if k != "when"}
+
+
+def _tapped(node: Node, layers: set[int]) -> Node:
+    """A repeat whose layers are read one by one, with an output for each."""
+    return replace(node, outputs=(*node.outputs, *map(str, sorted(layers)))) if layers else node
 
 
 def _single(found: Wire | None) -> Binding | None:
