@@ -13,7 +13,7 @@ _NODES = (
 )  # fmt: skip
 _IMPORTS = {"torch", "torch.nn.functional", "math", "typing", "einops"}
 _FROM = {("torch", "nn"), ("typing", "NamedTuple"), ("einops", "rearrange")}
-_BUILTINS = {"super", "range", "enumerate", "zip", "len", "next", "isinstance", "min", "max", "ValueError"}
+_BUILTINS = {"super", "range", "enumerate", "zip", "len", "next", "isinstance", "min", "max", "float", "ValueError"}
 _ROOTS = {"torch", "nn", "F", "math", "self", "rearrange", "NamedTuple"}
 
 

@@ -15,6 +15,9 @@ _MODULES = {
     "layer_norm": "nn.LayerNorm",
     "rms_norm": "nn.RMSNorm",
     "conv": "(nn.Conv1d, nn.Conv2d, nn.Conv3d)",
+    "conv_transpose": "(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)",
+    "group_norm": "nn.GroupNorm",
+    "grouped_linear": "GroupedLinear",
 }
 
 

@@ -117,7 +117,7 @@ def _softmax(call: OpCall) -> Typing:
     axis = call.attrs["axis"]
     if not isinstance(axis, int) or not -x.rank <= axis < x.rank:
         raise OpFault("bad-dim", f"{x.axes()} has no axis {axis}", attr="axis")
-    return Typing({"y": x})
+    return Typing({"y": TensorType(str(call.attrs["dtype"] or x.dtype), x.shape)})
 
 
 def _cast(call: OpCall) -> Typing:
@@ -152,7 +152,8 @@ ACTIVATION = OpDef(
 ADD = OpDef("add", "The sum of tensors, aligned from the right.", _elementwise, (PortDecl("x", variadic=True),), cost=_pairs)
 MUL = OpDef("mul", "The product of tensors, aligned from the right.", _elementwise, (PortDecl("x", variadic=True),), cost=_pairs)
 SOFTMAX = OpDef(
-    "softmax", "exp(x) normalised to sum to one along an axis.", _softmax, attrs=(AttrDecl("axis", "int", -1),), cost=per_element(5)
+    "softmax", "exp(x) normalised to sum to one along an axis.", _softmax, attrs=(AttrDecl("axis", "int", -1), AttrDecl("dtype", "str", choices=("float32",))),
+    cost=per_element(5),
 )
 CAST = OpDef(
     "cast", "The same numbers in another dtype.", _cast, attrs=(AttrDecl("dtype", "str", required=True, choices=DTYPES),), positionwise=True

@@ -154,7 +154,7 @@ class Resolver:
         shape = self.shape(target)
         self.shapes[id(scope.owner), str(key)] = shape
         wires = wire(shape.ports, target.sites, target.title, key.span, shape.open_inputs)
-        outputs = shape.outputs if target.op is None or target.op.outputs is not None else tuple(wires)
+        outputs = _output_names(target, shape, wires)
         guard: tuple[Ref, ...] = ()
         if spec.when is not None:
             condition = self._when(spec.when, scope)
@@ -284,6 +284,16 @@ class Resolver:
 def _tapped(node: Node, layers: set[int]) -> Node:
     """A repeat whose layers are read one by one, with an output for each."""
     return replace(node, outputs=(*node.outputs, *map(str, sorted(layers)))) if layers else node
+
+
+def _output_names(target: Target, shape: Shape, wires: Mapping[str, Wire]) -> tuple[str, ...]:
+    """The output ports of a node: declared, the keys of an attribute, or the names of its inputs."""
+    if target.op is None or target.op.outputs is not None:
+        return shape.outputs
+    if target.op.named_by:
+        named = target.node.attrs.get(Key(target.op.named_by, target.node.span))
+        return tuple(str(k) for k in named) if isinstance(named, Map) else ()
+    return tuple(wires)
 
 
 def _single(found: Wire | None) -> Binding | None:

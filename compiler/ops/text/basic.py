@@ -96,8 +96,12 @@ def layer_norm(c: Context) -> Text:
 
 def rms_norm(c: Context) -> Text:
     options = "" if c.attr("affine") else ", elementwise_affine=False"
-    made = code("nn.RMSNorm({n}, eps={eps}" + options + ")", n=size_piece(c.type("x").shape[-1], "dim"), eps=c.lit("eps"))
-    return Text({"y": _call(c)}, made)
+    width, eps = size_piece(c.type("x").shape[-1], "dim"), c.lit("eps")
+    made = code("nn.RMSNorm({n}, eps={eps}" + options + ")", n=width, eps=eps)
+    if not c.attr("offset"):
+        return Text({"y": _call(c)}, made)
+    weight = code("{o} + self." + c.member + ".weight", o=c.lit("offset"))
+    return Text({"y": code("F.rms_norm({x}, ({n},), {w}, {eps})", x=c.var("x"), n=width, w=weight, eps=eps)}, made)
 
 
 _ACTIVATIONS = {
@@ -124,7 +128,8 @@ def mul(c: Context) -> Text:
 
 
 def softmax(c: Context) -> Text:
-    return Text({"y": code("{x}.softmax({axis})", x=c.var("x", ATOM), axis=c.lit("axis"))})
+    dtype = "" if c.attr("dtype") is None else f", dtype=torch.{c.attr('dtype')}"
+    return Text({"y": code("{x}.softmax({axis}" + dtype + ")", x=c.var("x", ATOM), axis=c.lit("axis"))})
 
 
 def cast(c: Context) -> Text:
