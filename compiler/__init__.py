@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.diagnostics.diagnostic import CompileError
-from compiler.pipeline import Overrides, compile, emit
+from compiler.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    import torch
-    from torch import nn
+    from compiler.pipeline import build, compile, emit
 
-__all__ = ["CompileError", "build", "compile", "emit"]
+__all__ = ["CompileError", "__version__", "build", "compile", "emit"]
 
 
-def build(
-    source: str | Path,
-    *,
-    set: Overrides | None = None,
-    device: str | torch.device | None = None,
-    dtype: torch.dtype | None = None,
-) -> nn.Module:
-    """A spec as an nn.Module, initialised by the spec's rules; `device="meta"` allocates nothing.
+def __getattr__(name: str) -> object:
+    """The pipeline is imported with its first use: `compiler.weights.readers` alone needs none of it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from compiler import pipeline
 
-    source, set: as for `compile`. dtype: of the parameters that follow the module's dtype, default torch's own.
-    """
-    from compiler.backend.build import build as construct
-
-    return construct(compile(source, set=set), device=device, dtype=dtype)
+    return getattr(pipeline, name)

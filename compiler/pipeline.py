@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compiler.ir.graph import Graph
 from compiler.ir.program import Program
@@ -16,7 +18,13 @@ from compiler.passes.lower import lower
 from compiler.passes.overrides import parse_overrides
 from compiler.passes.resolve import resolve
 
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 Overrides = Mapping[str, Any]
+
+_verifying: ContextVar[bool] = ContextVar("verifying", default=False)
 
 
 def compile(source: str | Path, *, set: Overrides | None = None) -> Program:
@@ -26,12 +34,7 @@ def compile(source: str | Path, *, set: Overrides | None = None) -> Program:
     set: params to override, by path: {"heads": 8, "rope.base": 1e6}.
     Raises CompileError with every fault that the first faulty phase found.
     """
-    return lower(hoist(typed_graph(source, set=set)))
-
-
-def typed_graph(source: str | Path, *, set: Overrides | None = None) -> TypedGraph:
-    """The phases up to shape inference."""
-    return infer_shapes(graph(source, set=set))
+    return program(typed_graph(source, set=set))
 
 
 def graph(source: str | Path, *, set: Overrides | None = None) -> Graph:
@@ -40,7 +43,45 @@ def graph(source: str | Path, *, set: Overrides | None = None) -> Graph:
     name, variant, found = locate(source)
     parsed = library.spec(name)
     assert parsed.spec is not None
-    return resolve(parsed.spec, library, variant, parse_overrides({**found, **(set or {})}))
+    resolved = resolve(parsed.spec, library, variant, parse_overrides({**found, **(set or {})}))
+    if _verifying.get():
+        from compiler.ir.verify import verify_graph
+
+        verify_graph(resolved)
+    return resolved
+
+
+def typed_graph(source: str | Path, *, set: Overrides | None = None) -> TypedGraph:
+    """The phases up to shape inference."""
+    return _verified(infer_shapes(graph(source, set=set)))
+
+
+def program(typed: TypedGraph) -> Program:
+    """The phases from shape inference to the program."""
+    lowered = lower(_verified(hoist(typed)))
+    if _verifying.get():
+        from compiler.ir.verify_program import verify_program
+
+        verify_program(lowered)
+    return lowered
+
+
+def _verified(typed: TypedGraph) -> TypedGraph:
+    if _verifying.get():
+        from compiler.ir.verify import verify_typed
+
+        verify_typed(typed)
+    return typed
+
+
+@contextmanager
+def verifying() -> Iterator[None]:
+    """Inside, every level is verified as soon as it is made. Raises InvalidIR, which is a bug of the compiler."""
+    token = _verifying.set(True)
+    try:
+        yield
+    finally:
+        _verifying.reset(token)
 
 
 def locate(source: str | Path) -> tuple[str | Path, str, dict[str, Any]]:
@@ -67,3 +108,17 @@ def emit(source: str | Path, *, set: Overrides | None = None) -> str:
     return write(compile(source, set=set))
 
 
+def build(
+    source: str | Path,
+    *,
+    set: Overrides | None = None,
+    device: str | torch.device | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """A spec as an nn.Module, initialised by the spec's rules; `device="meta"` allocates nothing.
+
+    source, set: as for `compile`. dtype: of the parameters that follow the module's dtype, default torch's own.
+    """
+    from compiler.backend.build import build as construct
+
+    return construct(compile(source, set=set), device=device, dtype=dtype)

@@ -33,8 +33,9 @@ def build(
     if str(device) == "meta":
         return model
     model.to_empty(device=device or torch.get_default_device())
-    initialise: Any = model
-    initialise.init_weights()
+    if program.inits:
+        initialise: Any = model
+        initialise.init_weights()
     return model
 
 

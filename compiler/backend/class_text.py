@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Mapping
+from dataclasses import replace
 
-from compiler.backend.init_text import init_weights
 from compiler.backend.expressions import Holes, Names, axes_comment
+from compiler.backend.init_text import init_weights
+from compiler.backend.lengths import forward_lengths, method_lengths
+from compiler.backend.lines import broken, docstring, indented, wrapped
 from compiler.backend.steps import Body, action_literals, write_body
 from compiler.ir.code import literals
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Ref
-from compiler.ir.program import ClassDecl, Member, Program, Unit
+from compiler.ir.program import Action, ClassDecl, Member, MethodDecl, Program, Unit
 from compiler.passes.classes import holes as unit_holes
 from compiler.passes.methods import last_position, staged
 
-WIDTH = 100
+
+def output_class(root: str) -> str:
+    """The name of the NamedTuple that forward returns when it has several outputs."""
+    return f"{root}Output"
 
 
 class ClassWriter:
@@ -37,18 +43,19 @@ class ClassWriter:
         members = [line for m in self.unit.members for line in self._member(m)]
         for action in self.unit.actions:
             self._step_holes[id(action)] = [self.holes.take(inside=True) for _ in action_literals(action)]
-        slot_lines = self._new_cache()
-        kept = self._kept([t for texts in self._step_holes.values() for t in texts] + slot_lines)
-        out = [f"class {self.declaration.name}(nn.Module):", *_indent(docstring(self._doc())), ""]
-        if self.declaration.arguments or members:
-            arguments = "".join(f", {a}" for a in self.declaration.arguments)
-            out += [f"    def __init__(self{arguments}):", "        super().__init__()"]
-            out += _indent([*kept, *members], 2) + [""]
-        out += _indent(self._forward())
-        for extra in (slot_lines, self._methods(), init_weights(self.program) if self.is_root else []):
-            if extra:
-                out += ["", *_indent(extra)]
-        return out
+        methods = [self._forward(), *self._methods(), self._new_cache()]
+        if self.is_root:
+            methods.append(init_weights(self.program))
+        arguments = self.declaration.arguments
+        kept = [f"self.{a} = {a}" for a in arguments if a in self.holes.kept]
+        if arguments or members:
+            head = f"def __init__({', '.join(('self', *arguments))}):"
+            methods.insert(0, [head, *indented(["super().__init__()", *kept, *members])])
+        out = [f"class {self.declaration.name}(nn.Module):", *indented(docstring(self._doc()))]
+        for method in methods:
+            if method:
+                out += ["", *indented(method)]
+        return broken(out)
 
     # -- constructor ----------------------------------------------------------------------------------------
 
@@ -76,44 +83,28 @@ class ClassWriter:
             arguments.append(f"{name}={texts[at]}")
         return f"{declaration.name}({', '.join(arguments)})"
 
-    def _kept(self, texts: list[str]) -> list[str]:
-        """Arguments that forward needs are kept as attributes."""
-        used = " ".join(texts)
-        return [f"self.{a} = {a}" for a in self.declaration.arguments if f"self.{a}" in used]
-
-    # -- forward --------------------------------------------------------------------------------------------
+    # -- methods --------------------------------------------------------------------------------------------
 
     def _forward(self) -> list[str]:
-        names = Names(set())
-        for argument in self.unit.arguments:
-            names.add(Ref(argument.name), argument.name)
-        signature = self._signature(names)
-        cut = last_position(self.program.typed) if self.is_root and self.program.typed.cached else None
-        body = Body(self.program, self.declaration, names, self.is_root, cut)
-        actions = staged(self.unit.actions, self.program.methods) if self.is_root else self.unit.actions
-        holes = [self._step_holes.get(id(a), []) for a in actions]
-        lines = write_body(body, actions, self.unit.outputs, holes, WIDTH - 8)
-        return [f"def forward({', '.join(signature)}):", *_indent(lines)]
-
-    def _methods(self) -> list[str]:
-        """The spec's other entry points."""
+        arguments = self.unit.arguments
+        names = Names.public(arguments) if self.is_root else Names.private(arguments)
+        head = f"def forward({', '.join(self._signature(names))}):"
         if not self.is_root:
-            return []
-        texts = self._step_holes
-        out: list[str] = []
-        for method in self.program.methods:
-            names = Names(set())
-            for argument in method.arguments:
-                names.add(Ref(argument.name), argument.name)
-            for name, ref in method.cut.items():
-                names.names[ref] = names.names[Ref(name)]
-            arguments = [f"{names.names[Ref(a.name)]}=None" if a.optional else names.names[Ref(a.name)] for a in method.arguments]
-            body = Body(self.program, self.declaration, names, is_root=False)
-            holes = [texts[id(a)] for a in method.actions]
-            lines = write_body(body, method.actions, method.outputs, holes, WIDTH - 8)
-            doc = docstring([method.summary]) if method.summary else []
-            out += [*([""] if out else []), f"def {method.name}({', '.join(['self', *arguments])}):", *_indent([*doc, *lines])]
-        return out
+            body = self._body(self.unit.actions, self.unit.outputs)
+            return [head, *indented(write_body(body, names, []))]
+        program = self.program
+        checked = {a.name for m in program.methods if m.is_stage for a in m.arguments}
+        lengths = forward_lengths(program, names, checked)
+        body = replace(
+            self._body(staged(self.unit.actions, program.methods), self.unit.outputs),
+            cut=last_position(program.typed) if program.typed.cached else None,
+            output_class=output_class(self.declaration.name),
+        )
+        return [head, *indented([*lengths.opening, *write_body(body, names, lengths.closing)])]
+
+    def _body(self, actions: tuple[Action, ...], outputs: Mapping[str, Ref]) -> Body:
+        holes = tuple(self._step_holes.get(id(a), []) for a in actions)
+        return Body(self.declaration, actions, holes, outputs)
 
     def _signature(self, names: Names) -> list[str]:
         out = ["self"]
@@ -125,6 +116,23 @@ class ClassWriter:
         out += ["past"] if self.unit.uses_past else []
         return [*out, "cache"] if self.unit.uses_cache else out
 
+    def _methods(self) -> list[list[str]]:
+        """The spec's other entry points."""
+        return [self._method(m) for m in self.program.methods] if self.is_root else []
+
+    def _method(self, method: MethodDecl) -> list[str]:
+        names = Names.public(method.arguments)
+        for name, ref in method.cut.items():
+            names.names[ref] = name
+        arguments = [f"{a.name}=None" if a.optional else a.name for a in method.arguments]
+        lengths = method_lengths(self.program, names)
+        lines = [
+            *lengths.opening,
+            *write_body(self._body(method.actions, method.outputs), names, lengths.closing),
+        ]
+        doc = docstring(wrapped(method.summary, 2)) if method.summary else []
+        return [f"def {method.name}({', '.join(['self', *arguments])}):", *indented([*doc, *lines])]
+
     # -- cache ----------------------------------------------------------------------------------------------
 
     def _new_cache(self) -> list[str]:
@@ -133,7 +141,9 @@ class ClassWriter:
             return []
         entries: list[str] = []
         for slots in self.unit.slots:
-            tensors = [f"like.new_empty({', '.join(self._slot_size(d) for d in shape)})" for shape in slots.shapes]
+            tensors = [
+                f"like.new_empty({', '.join(self._slot_size(d) for d in shape)})" for shape in slots.shapes
+            ]
             entries.append(f'"{slots.name}": [{", ".join(tensors)}]')
         inner = "batch, capacity, like"
         for member in self.unit.members:
@@ -146,8 +156,11 @@ class ClassWriter:
         if self.is_root:
             doc = '"""Room for `capacity` tokens; pass it as `cache`, it fills as forward runs."""'
             body = ["like = next(self.parameters())", 'return {"past": 0, ' + ", ".join(entries) + "}"]
-            return ["def new_cache(self, batch, capacity):", *_indent([doc, *body])]
-        return ["def new_cache(self, batch, capacity, like):", *_indent(["return {" + ", ".join(entries) + "}"])]
+            return ["def new_cache(self, batch, capacity):", *indented([doc, *body])]
+        return [
+            "def new_cache(self, batch, capacity, like):",
+            *indented(["return {" + ", ".join(entries) + "}"]),
+        ]
 
     def _slot_size(self, size: Dim) -> str:
         if size.constant is not None:
@@ -158,15 +171,17 @@ class ClassWriter:
 
     def _doc(self) -> list[str]:
         block = self.unit.typed.block
-        lines = wrapped(block.summary or f"The block `{block.name}`.")
-        if block.source:
-            lines += ["", *wrapped(block.source)]
+        lines = wrapped(block.summary or f"The block `{block.name}`.", 1)
+        if block.source and not self.is_root:
+            lines += ["", *wrapped(block.source, 1)]
         ports = []
         for port in block.inputs:
             shapes = [(u.typed, u.typed.inputs[port.name].shape) for u in self.declaration.units]
             found = self.unit.typed.inputs[port.name]
-            ports.append(f"{port.name}: {found.dtype}{axes_comment(shapes)}{'?' if port.maybe else ''}")
-        return [*lines, "", *wrapped(", ".join(ports))] if ports else lines
+            ports.append(
+                f"{port.name}: {found.dtype}{axes_comment(shapes)}{'?' if port.maybe or port.default is not None else ''}"
+            )
+        return [*lines, "", *wrapped(", ".join(ports), 1)] if ports else lines
 
 
 def _listed(member: Member, made: list[str]) -> list[str]:
@@ -179,23 +194,10 @@ def _listed(member: Member, made: list[str]) -> list[str]:
         else:
             runs.append((kind, 1))
     entries = [made[k] if n == 1 else f"*({made[k]} for _ in range({n}))" for k, n in runs]
-    return [f"self.{member.name} = nn.ModuleList(", "    [", *(f"        {e}," for e in entries), "    ]", ")"]
-
-
-def wrapped(text: str) -> list[str]:
-    """Words in lines that fit."""
-    return textwrap.wrap(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
-
-
-def docstring(lines: list[str]) -> list[str]:
-    """Lines as a docstring; nothing in them can end it."""
-    safe = [line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"') for line in lines]
-    if safe[-1].endswith('"'):
-        safe[-1] += " "
-    if len(safe) == 1:
-        return [f'"""{safe[0]}"""']
-    return [f'"""{safe[0]}', *safe[1:], '"""']
-
-
-def _indent(lines: list[str], levels: int = 1) -> list[str]:
-    return ["    " * levels + line if line else "" for line in lines]
+    return [
+        f"self.{member.name} = nn.ModuleList(",
+        "    [",
+        *(f"        {e}," for e in entries),
+        "    ]",
+        ")",
+    ]

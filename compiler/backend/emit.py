@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.backend.carried import carried
-from compiler.backend.class_text import ClassWriter, docstring, wrapped
-from compiler.backend.steps import output_class
+from compiler.backend.class_text import ClassWriter, output_class
+from compiler.backend.lines import docstring, wrapped
 from compiler.ir.program import ClassDecl, Program
 
 if TYPE_CHECKING:
@@ -21,15 +21,17 @@ def emit(program: Program) -> str:
     classes = ["\n".join(ClassWriter(program, c, by_unit).lines()) for c in program.classes]
     body = "\n".join(classes)
     parts = [*carried(body), *_output(program), *classes]
-    whole = "\n".join(parts)
-    imports = []
-    if "NamedTuple" in whole:
-        imports += ["from typing import NamedTuple", ""]
-    imports.append("import torch")
-    if "F." in whole:
-        imports.append("import torch.nn.functional as F")
-    imports.append("from torch import nn")
-    return _template().render(header="\n".join(docstring(_header(program))), imports=imports, parts=parts)
+    header = "\n".join(docstring(_header(program)))
+    return _template().render(header=header, imports=_imports("\n".join(parts)), parts=parts)
+
+
+def _imports(text: str) -> list[str]:
+    """The lines of the imports, sorted in groups."""
+    standard = ["import math"] if "math." in text else []
+    standard += ["from typing import NamedTuple"] if "(NamedTuple)" in text else []
+    needed = ["import torch"]
+    needed += ["import torch.nn.functional as F"] if "F." in text else []
+    return [*standard, *([""] if standard else []), *needed, "from torch import nn"]
 
 
 def _header(program: Program) -> list[str]:
@@ -53,5 +55,7 @@ def _template() -> Template:
     from jinja2 import Environment, StrictUndefined
 
     text = Path(__file__).with_name("templates").joinpath("model.py.j2").read_text(encoding="utf-8")
-    environment = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    environment = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     return environment.from_string(text)

@@ -2,72 +2,99 @@
 
 from __future__ import annotations
 
+import builtins
+import json
 import keyword
 import math
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from compiler.backend.carried import functions
 from compiler.ir.code import LOOSE, Code, Lit, Literal, Size, State, Var
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Ref
+from compiler.ir.program import Argument
 from compiler.ir.typed import TypedBlock
+from compiler.syntax.names import TEXT_NAMES
 
-#: Names that a local variable must not hide.
-RESERVED = frozenset(
-    {"self", "cache", "past", "last", "torch", "nn", "F", "math", "range", "enumerate", "len", "zip", "i", "layer"}
-    | set(functions())
+#: A symbol in the text of an opaque size, not a function's name.
+_WORD = re.compile(r"\b[A-Za-z_]\w*\b(?!\()")
+
+
+#: What a local variable must not hide: the text's own words, the functions of einops, Python's builtins.
+_RESERVED = (
+    TEXT_NAMES | {"like", "module", "k", "rearrange", "reduce", "repeat", "einsum"} | frozenset(dir(builtins))
 )
 
 
 def literal(value: Literal) -> str:
     """A literal as Python text."""
     if isinstance(value, float) and not math.isfinite(value):
-        return f'float("{value}")'
+        return "math.nan" if math.isnan(value) else ("math.inf" if value > 0 else "-math.inf")
     if isinstance(value, tuple):
         return "(" + ", ".join(literal(v) for v in value) + ("," if len(value) == 1 else "") + ")"
     assert value is None or isinstance(value, int | float | bool | str)
-    return repr(value)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
 
 
 @dataclass
 class Holes:
-    """The literals of a class, taken one by one in text order."""
+    """The literals of a class, taken one by one in text order.
+
+    kept: the arguments that a method needs, so that the constructor keeps them.
+    """
 
     values: Iterator[tuple[Literal | str, bool]]
+    kept: set[str] = field(default_factory=set[str])
 
     def take(self, inside: bool) -> str:
         """The next literal: its text, or the argument's name (an attribute of self inside a method)."""
         value, varies = next(self.values)
         if not varies:
             return literal(value)
-        return f"self.{value}" if inside else str(value)
+        if not inside:
+            return str(value)
+        self.kept.add(str(value))
+        return f"self.{value}"
 
 
 @dataclass
 class Names:
     """A Python name for each value of one method."""
 
-    taken: set[str]
-    names: dict[Ref, str] = field(default_factory=dict[Ref, str])
+    names: dict[Ref, str]
+
+    @classmethod
+    def public(cls, arguments: Iterable[Argument]) -> Names:
+        """The arguments of an entry point: as the spec names them, for callers pass them by name."""
+        return cls({Ref(a.name): a.name for a in arguments})
+
+    @classmethod
+    def private(cls, arguments: Iterable[Argument]) -> Names:
+        """The arguments of a block's forward."""
+        names = cls({})
+        for argument in arguments:
+            names.add(Ref(argument.name), argument.name)
+        return names
+
+    def copy(self) -> Names:
+        return Names(dict(self.names))
 
     def add(self, ref: Ref, wish: str) -> str:
+        """A name like the wish that hides nothing."""
         name = wish
-        while name in self.taken or name in RESERVED or keyword.iskeyword(name):
+        while name in self.names.values() or name in _RESERVED or keyword.iskeyword(name):
             name += "_"
-        self.taken.add(name)
         self.names[ref] = name
         return name
 
 
 @dataclass(frozen=True)
 class Pending:
-    """A step not yet written: it moves into its reader unless that line grows too long."""
+    """A step not yet written: its reader takes it in."""
 
-    target: Ref
     text: str
     binds: int
-    comment: str
 
 
 @dataclass
@@ -113,10 +140,10 @@ class Printer:
     def _symbol(self, name: str) -> str:
         for port in self.block.block.inputs:
             for axis, found in enumerate(self.block.inputs[port.name].shape):
-                if str(found) == name and not port.maybe:
+                if str(found) == name and not port.maybe and Ref(port.name) in self.names.names:
                     return f"{self.names.names[Ref(port.name)]}.shape[{axis}]"
-        if name.startswith("("):
-            raise AssertionError(f"the size {name} has no text")
+        if "(" in name:  # an opaque size is spelled by its text: `(T // 2)`, `min(T, 3)`
+            return _WORD.sub(lambda m: self._symbol(m[0]), name)
         raise AssertionError(f"no input of `{self.block.block.name}` has an axis {name}")
 
 
@@ -134,9 +161,9 @@ def _axis(blocks: list[TypedBlock], sizes: tuple[Dim, ...]) -> str:
         if all(b.dims.get(name) == s for b, s in zip(blocks, sizes, strict=True)):
             return name
     for name, value in blocks[0].params.items():
-        if sizes[0].constant == value and all(b.params.get(name) == s.constant for b, s in zip(blocks, sizes, strict=True)):
+        if sizes[0].constant == value and all(
+            b.params.get(name) == s.constant for b, s in zip(blocks, sizes, strict=True)
+        ):
             return name
     local: Mapping[str, str] = {str(d): n for n, d in blocks[0].dims.items() if d.constant is None}
     return sizes[0].spell(lambda s: local.get(s, s))
-
-

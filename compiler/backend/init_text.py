@@ -8,14 +8,14 @@ from compiler.backend.expressions import literal
 from compiler.ir.program import Init, Program
 from compiler.ir.values import Record, Value
 
-#: op -> the module that holds its weights
+#: op -> the module that holds its weights; `{rank}` is the number of spatial axes
 _MODULES = {
     "linear": "nn.Linear",
     "embedding": "nn.Embedding",
     "layer_norm": "nn.LayerNorm",
     "rms_norm": "nn.RMSNorm",
-    "conv": "(nn.Conv1d, nn.Conv2d, nn.Conv3d)",
-    "conv_transpose": "(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)",
+    "conv": "nn.Conv{rank}d",
+    "conv_transpose": "nn.ConvTranspose{rank}d",
     "group_norm": "nn.GroupNorm",
     "grouped_linear": "GroupedLinear",
 }
@@ -26,30 +26,42 @@ def init_weights(program: Program) -> list[str]:
     if not program.inits:
         return []
     common = _common(program.inits)
-    lines: list[str] = []
-    kinds = {owner.split(".")[0]: None for owner in common}
-    if kinds:
-        lines.append("for module in self.modules():")
-        for op in kinds:
-            lines.append(f"    if isinstance(module, {_MODULES[op]}):")
-            for owner, value in common.items():
-                if owner.split(".")[0] == op:
-                    weight = owner.split(".")[1]
-                    lines += _guarded(weight, value)
-    for target, value, loop in _special(program.inits, common):
-        if loop and (not lines or lines[-1] != f"for layer in {loop}:"):
-            lines.append(f"for layer in {loop}:")
+    lines = _by_kind(program, common)
+    loop = ""
+    for target, value, place in _special(program.inits, common):
+        if place and place != loop:
+            lines.append(f"for layer in {place}:")
+        loop = place
         lines.append(("    " if loop else "") + statement(target, value))
-    lines = _merged(lines)
     doc = '"""Initial values by the rules of the spec."""'
     return ["@torch.no_grad()", "def init_weights(self):", f"    {doc}", *(f"    {line}" for line in lines)]
 
 
-def _guarded(weight: str, value: Value) -> list[str]:
-    text = statement(f"module.{weight}", value)
-    if weight == "bias":
-        return ["        if module.bias is not None:", f"            {text}"]
-    return [f"        {text}"]
+def _by_kind(program: Program, common: Mapping[str, Value]) -> list[str]:
+    """One loop over all modules, a branch for each kind."""
+    if not common:
+        return []
+    shapes = {p.name: p.shape for p in program.table.parameters}
+    lines = ["for module in self.modules():"]
+    word = "if"
+    for op in dict.fromkeys(owner.split(".")[0] for owner in common):
+        of_op = [i for i in program.inits if i.owner.startswith(f"{op}.")]
+        ranks = sorted({len(shapes[i.parameter]) - 2 for i in of_op if i.owner.endswith(".weight")})
+        kinds = list(dict.fromkeys(_MODULES[op].format(rank=rank) for rank in ranks))
+        lines.append(
+            f"    {word} isinstance(module, {kinds[0] if len(kinds) == 1 else '(' + ', '.join(kinds) + ')'}):"
+        )
+        word = "elif"
+        counts = {w: sum(i.owner == f"{op}.{w}" for i in of_op) for w in ("weight", "bias")}
+        for owner, value in common.items():
+            if owner == f"{op}.bias" and counts["bias"] < counts["weight"]:
+                lines += [
+                    "        if module.bias is not None:",
+                    f"            {statement('module.bias', value)}",
+                ]
+            elif owner.startswith(f"{op}."):
+                lines.append(f"        {statement('module.' + owner.split('.')[1], value)}")
+    return lines
 
 
 def _common(inits: tuple[Init, ...]) -> dict[str, Value]:
@@ -83,21 +95,6 @@ def _place(parameter: str) -> tuple[str, str]:
         if part.isdigit():
             return "self." + ".".join(parts[:k]), "layer." + ".".join(parts[k + 1 :])
     return "", f"self.{parameter}"
-
-
-def _merged(lines: list[str]) -> list[str]:
-    """Loops over the same layers, one after the other, as one loop."""
-    out: list[str] = []
-    current = ""
-    for line in lines:
-        if line.startswith("for layer in"):
-            if line == current:
-                continue
-            current = line
-        elif not line.startswith("    "):
-            current = ""
-        out.append(line)
-    return out
 
 
 def statement(target: str, value: Value) -> str:

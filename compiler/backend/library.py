@@ -39,17 +39,23 @@ def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropo
         return F.scaled_dot_product_attention(
             q, k, v, is_causal=True, scale=scale, enable_gqa=grouped, dropout_p=dropout
         )
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped, dropout_p=dropout)
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped, dropout_p=dropout
+    )
 
 
 def biased_attention(q, k, v, bias, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
     """attention(...) with a bias [B or 1, heads or 1, T or 1, K] added to the scores before the softmax."""
     if causal and mask is None and q.shape[2] > 1:
-        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(
+            k.shape[2] - q.shape[2]
+        )
     bias = bias.to(q.dtype)
     if mask is not None:
         bias = bias.masked_fill(~mask, float("-inf"))
-    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale, enable_gqa=grouped, dropout_p=dropout)
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=bias, scale=scale, enable_gqa=grouped, dropout_p=dropout
+    )
 
 
 def append(cache, name, past, axis, *tensors):

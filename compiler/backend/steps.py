@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from compiler.backend.expressions import Names, Pending, Printer, axes_comment
+from compiler.backend.lines import WIDTH, commented
 from compiler.ir.code import Code, Lit, literals
 from compiler.ir.graph import Ref
-from compiler.ir.program import Action, ClassDecl, Default, Loop, Program, Step
-from compiler.passes.infer_shapes import KEY_LENGTH
+from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step
 from compiler.passes.methods import action_refs
 
 
-@dataclass
+@dataclass(frozen=True)
 class Body:
-    """What a body is written for: the class, the names of its method, and whether it is the root's forward."""
+    """What a method computes: its actions, the texts of each action's literals, and what it returns.
 
-    program: Program
+    cut: where `last` keeps the last position only. output_class: what wraps several outputs, "" for a bare tuple.
+    """
+
     declaration: ClassDecl
-    names: Names
-    is_root: bool
-    cut: Ref | None = None  # where `last` keeps the last position only
+    actions: tuple[Action, ...]
+    holes: tuple[list[str], ...]
+    outputs: Mapping[str, Ref]
+    cut: Ref | None = None
+    output_class: str = ""
 
 
 def action_literals(action: Action) -> list[Lit]:
@@ -33,21 +38,46 @@ def action_literals(action: Action) -> list[Lit]:
             return [x for a in arguments if a is not None for x in literals(a)]
         case Default():
             return []
+        case Once(actions=inner):
+            return [x for a in inner for x in action_literals(a)]
 
 
-class BodyWriter:
-    """Writes the actions of one method in order."""
+def write_body(body: Body, names: Names, closing: list[str]) -> list[str]:
+    """The lines of a body. closing: what stands before the return.
 
-    def __init__(self, body: Body, actions: tuple[Action, ...], outputs: Mapping[str, Ref], width: int) -> None:
+    A step with one reader moves into it. Where that makes a text too long, all operands that moved into it get lines
+    of their own, each in its place: so what belongs together looks alike, and the order stays that of the spec.
+    """
+    apart: frozenset[Ref] = frozenset()
+    while True:
+        writer = _BodyWriter(body, names.copy(), apart)
+        lines = writer.write(closing)
+        if not writer.crowded:
+            return lines
+        apart |= _with_neighbours(writer.crowded, body.actions)
+
+
+class _BodyWriter:
+    """One attempt: `apart` are the steps that keep a line of their own, `crowded` those that should."""
+
+    def __init__(self, body: Body, names: Names, apart: frozenset[Ref]) -> None:
         self.body = body
-        self.unit = body.declaration.unit
-        self.printer = Printer(self.unit.typed, body.names)
-        self.width = width
+        self.names = names
+        self.apart = apart
+        self.crowded: set[Ref] = set()
         self.lines: list[str] = []
-        self.readers = _readers(actions, outputs)
-        self.single = _single_outputs(actions, self.readers)
+        self.printer = Printer(body.declaration.unit.typed, names)
+        self.readers = _readers(body.actions, body.outputs)
+        self.single = _single_outputs(self.readers)
 
-    def write(self, action: Action, holes: list[str]) -> None:
+    def write(self, closing: list[str]) -> list[str]:
+        for action, holes in zip(self.body.actions, self.body.holes, strict=True):
+            self._action(action, holes)
+        self.lines += closing
+        self._return()
+        return self.lines
+
+    def _action(self, action: Action, holes: list[str]) -> None:
         match action:
             case Step():
                 self._step(action, holes)
@@ -55,65 +85,82 @@ class BodyWriter:
             case Loop():
                 self._loop(action, holes)
                 self._keep_last(action.target)
-            case Default(name=name, value=value):
-                self.flush()
-                target = self.body.names.names[Ref(name)]
-                self.lines += [f"if {target} is None:", f"    {target} = {self.printer.value(value)}"]
+            case Default():
+                self._default(action)
+            case Once():
+                self._once(action, holes)
 
-    def _keep_last(self, target: Ref) -> None:
-        if target == self.body.cut:
-            name = self.body.names.names[target]
-            self.lines += ["if last:", f"    {name} = {name}[:, -1:]"]
+    # -- lines ----------------------------------------------------------------------------------------------
 
-    # -- steps ----------------------------------------------------------------------------------------------
+    def _line(self, code: str, comment: str, operands: tuple[Ref, ...], indent: str = "") -> None:
+        """A line, and the operands that now stand in it."""
+        taken = self._taken(operands)
+        line = commented(indent + code, comment)
+        self.lines.append(line)
+        self._measure(line, taken)
+
+    def _taken(self, operands: tuple[Ref, ...]) -> list[Ref]:
+        """The pending ones among the operands of a text that holds them now, if a line of their own could shorten it."""
+        texts = {r: self.printer.pending.pop(r).text for r in operands if r in self.printer.pending}
+        return [r for r, text in texts.items() if text != f"self.{r.node}"]
+
+    def _measure(self, line: str, operands: list[Ref]) -> None:
+        """Only the first line too long counts: to part its operands may cure those after it."""
+        if len(line) > WIDTH - 8 and not self.crowded:
+            self.crowded.update(operands)
 
     def _step(self, step: Step, holes: list[str]) -> None:
-        if not any(t in self.readers for t in step.targets):
+        read = [t for t in step.targets if t in self.readers]
+        if not read:
             return
-        text = self._fitted(step.code, holes, self.width - 12)
-        readers = self.readers.get(step.targets[0], [])
-        comment = self._comment(step.targets[0])
-        if len(step.targets) == 1 and step.inline and self._may_move(step, readers):
-            self._take(step.code)
-            self.printer.pending[step.targets[0]] = Pending(step.targets[0], text, step.code.binds, comment)
+        text = self.printer.render(step.code, holes)
+        comment = self._comment(read[0])
+        if self._moves(step):
+            (target,) = step.targets
+            taken = self._taken(step.code.refs())
+            head = "return" if self.readers[target] == [None] else f"{target.node} ="
+            self._measure(commented(f"{head} {text}", comment), taken)
+            self.printer.pending[target] = Pending(text, step.code.binds)
             return
-        self._take(step.code)
-        names = [self._name(t) for t in step.targets]
-        line = f"{', '.join(names)} = {text}"
-        self._guarded(step, names, line, comment)
-
-    def _may_move(self, step: Step, readers: list[Action | None]) -> bool:
-        """One reader, a step under the same guard (or the return)."""
-        if len(readers) != 1 or step.guard or step.targets[0] == self.body.cut:
-            return False
-        (reader,) = readers
-        if reader is None:
-            return True
-        if isinstance(reader, Loop):
-            return reader.start == step.targets[0]
-        return isinstance(reader, Step) and not reader.guard and step.targets[0] in reader.code.refs()
-
-    def _guarded(self, step: Step, names: list[str], line: str, comment: str) -> None:
+        names = [self._name(t) if t in self.readers else "_" for t in step.targets]
         if not step.guard:
-            self.lines.append(_commented(line, comment))
+            self._line(f"{', '.join(names)} = {text}", comment, step.code.refs())
             return
         tests = " and ".join(f"{self.printer.value(g)} is not None" for g in step.guard)
         other = "None" if step.fallback is None else self.printer.value(step.fallback)
         if len(names) == 1:
-            value = line.split(" = ", 1)[1]
-            self.lines.append(_commented(f"{names[0]} = {value} if {tests} else {other}", comment))
+            self._line(f"{names[0]} = {text} if {tests} else {other}", comment, step.code.refs())
             return
-        self.lines += [f"{' = '.join(names)} = None", f"if {tests}:", "    " + _commented(line, comment)]
+        self.lines += [f"{' = '.join(names)} = None", f"if {tests}:"]
+        self._line(f"{', '.join(names)} = {text}", comment, step.code.refs(), "    ")
+
+    def _moves(self, step: Step) -> bool:
+        """Whether the step stands inside its reader: one reader, which runs whenever the step would."""
+        target = step.targets[0]
+        readers = self.readers[target]
+        if (
+            len(step.targets) > 1
+            or not step.inline
+            or step.guard
+            or target == self.body.cut
+            or target in self.apart
+        ):
+            return False
+        if len(readers) != 1:
+            return False
+        match readers[0]:
+            case None | Default():
+                return True
+            case Loop(start=start):
+                return start == target
+            case Step(guard=guard, code=text):
+                return not guard and target in text.refs()
 
     def _loop(self, loop: Loop, holes: list[str]) -> None:
         start = self.printer.value(loop.start)
-        texts = iter(holes)
-        self.printer.pending.pop(loop.start, None)
-        for argument in loop.arguments:
-            if argument is not None:
-                self._settle(argument)
         name = self._name(loop.target)
-        self.lines.append(_commented(f"{name} = {start}", self._comment(loop.target)))
+        self._line(f"{name} = {start}", self._comment(loop.target), (loop.start,))
+        texts = iter(holes)
         arguments: list[str] = []
         for argument in loop.arguments:
             if argument is None:
@@ -121,133 +168,90 @@ class BodyWriter:
             else:
                 text = self.printer.render(argument, [next(texts) for _ in literals(argument)])
                 arguments.append(f"{text}[i]" if loop.cached and text.endswith('"]') else text)
+        every = f"every_{name}"
+        if loop.taps:
+            self.lines.append(f"{every} = []")
         self.lines.append(_loop_head(loop))
         self.lines.append(f"    {name} = layer({', '.join(arguments)})")
+        if loop.taps:
+            self.lines.append(f"    {every}.append({name})")
+        for tap in loop.taps:
+            self.lines.append(f"{self.names.add(tap, f'{tap.node}_{tap.port}')} = {every}[{tap.port}]")
 
-    # -- pending steps --------------------------------------------------------------------------------------
+    def _once(self, once: Once, holes: list[str]) -> None:
+        """The steps under `if`, what they gave kept in the cache, and read from it in the other branch."""
+        outside, self.lines = self.lines, []
+        texts = iter(holes)
+        for action in once.actions:
+            self._action(action, [next(texts) for _ in action_literals(action)])
+        names = [self._name(t) for t in once.targets]
+        slot = f'cache["{once.name}"]'
+        inside = [*self.lines, "if cache is not None:", f"    {slot} = [{', '.join(names)}]"]
+        self.lines = [
+            *outside,
+            f"if cache is None or {slot} is None:",
+            *(f"    {line}" for line in inside),
+            "else:",
+            f"    {', '.join(names)} = {slot}",
+        ]
 
-    def _fitted(self, code: Code, holes: list[str], width: int) -> str:
-        """The text of a code, its pending operands written before it until it fits."""
-        text = self.printer.render(code, holes)
-        while len(text) > width:
-            waiting = [self.printer.pending[r] for r in code.refs() if r in self.printer.pending]
-            if not waiting:
-                break
-            self.settle(max(waiting, key=lambda p: len(p.text)))
-            text = self.printer.render(code, holes)
-        return text
+    def _default(self, default: Default) -> None:
+        target = self.names.names[Ref(default.name)]
+        value = self.printer.value(default.value)
+        self.lines.append(f"if {target} is None:")
+        self._line(f"{target} = {value}", self._comment(default.value), (default.value,), "    ")
 
-    def _settle(self, code: Code) -> None:
-        for ref in code.refs():
-            if ref in self.printer.pending:
-                self.settle(self.printer.pending[ref])
+    def _keep_last(self, target: Ref) -> None:
+        if target == self.body.cut:
+            name = self.names.names[target]
+            self.lines += ["if last:", f"    {name} = {name}[:, -1:]"]
 
-    def settle(self, waiting: Pending) -> None:
-        """Write a pending step as a line of its own."""
-        del self.printer.pending[waiting.target]
-        self.lines.append(_commented(f"{self._name(waiting.target)} = {waiting.text}", waiting.comment))
+    def _return(self) -> None:
+        refs = self.body.outputs
+        texts = {name: self.printer.value(ref) for name, ref in refs.items()}
+        if len(refs) == 1:
+            ((_, text),) = texts.items()
+            (ref,) = refs.values()
+            self._line(f"return {text}", self._comment(ref), (ref,))
+            return
+        named = ", ".join(f"{n}={t}" for n, t in texts.items())
+        whole = f"{self.body.output_class}({named})" if self.body.output_class else ", ".join(texts.values())
+        self._line(f"return {whole}", "", tuple(refs.values()))
 
-    def _take(self, code: Code) -> None:
-        """The pending operands of a code now stand in its text."""
-        for ref in code.refs():
-            self.printer.pending.pop(ref, None)
-
-    def flush(self) -> None:
-        for waiting in list(self.printer.pending.values()):
-            self.settle(waiting)
+    # -- words ----------------------------------------------------------------------------------------------
 
     def _name(self, ref: Ref) -> str:
-        if ref in self.body.names.names:
-            return self.body.names.names[ref]
-        wish = ref.node if ref.node in self.single else f"{ref.node}_{ref.port}"
-        return self.body.names.add(ref, wish)
+        if ref in self.names.names:
+            return self.names.names[ref]
+        return self.names.add(ref, ref.node if ref.node in self.single else f"{ref.node}_{ref.port}")
 
     def _comment(self, ref: Ref) -> str:
         return axes_comment([(u.typed, u.typed.type_of(ref).shape) for u in self.body.declaration.units])
 
-    # -- the end --------------------------------------------------------------------------------------------
 
-    def result(self, outputs: Mapping[str, Ref], advance: str = "") -> None:
-        """The return, after the cache has advanced."""
-        names = list(outputs)
-        texts = {n: self.printer.value(r) for n, r in outputs.items()}
-        whole = self._returned(texts, names)
-        while len(whole) > self.width and self.printer.pending:
-            self.settle(max(self.printer.pending.values(), key=lambda p: len(p.text)))
-            texts = {n: self.printer.value(r) for n, r in outputs.items()}
-            whole = self._returned(texts, names)
-        if advance:
-            self.lines += ["if cache is not None:", f"    {advance}"]
-        comment = self._comment(next(iter(outputs.values()))) if len(outputs) == 1 else ""
-        self.lines.append(_commented(f"return {whole}", comment))
-
-    def _returned(self, texts: dict[str, str], names: list[str]) -> str:
-        if len(names) == 1:
-            return texts[names[0]]
-        if not self.body.is_root:
-            return ", ".join(texts.values())
-        return f"{output_class(self.body.declaration.name)}(" + ", ".join(f"{n}={t}" for n, t in texts.items()) + ")"
+def _with_neighbours(crowded: set[Ref], actions: tuple[Action, ...]) -> set[Ref]:
+    """The steps, and those beside them that look alike: q, k and v are written alike or not at all."""
+    out = set(crowded)
+    for run in (actions, actions[::-1]):
+        for one, other in pairwise(run):
+            if (
+                isinstance(one, Step)
+                and isinstance(other, Step)
+                and one.targets[0] in out
+                and _alike(one, other)
+            ):
+                out.add(other.targets[0])
+    return out
 
 
-def output_class(root: str) -> str:
-    """The name of the NamedTuple that forward returns when it has several outputs."""
-    return f"{root}Output"
-
-
-def write_body(
-    body: Body, actions: tuple[Action, ...], outputs: Mapping[str, Ref], holes: list[list[str]], width: int
-) -> list[str]:
-    """The lines of a method's body. holes: the texts of each action's literals."""
-    writer = BodyWriter(body, actions, outputs, width)
-    prologue, counted = _prologue(body)
-    writer.lines += prologue
-    for action, texts in zip(actions, holes, strict=True):
-        writer.write(action, texts)
-    advance = f'cache["past"] = past + {counted}' if body.is_root and body.program.typed.cached else ""
-    writer.result(outputs, advance)
-    return writer.lines
-
-
-def _prologue(body: Body) -> tuple[list[str], str]:
-    """What the root knows of the cache, and the bound on its length; also how many tokens a call brings."""
-    program = body.program
-    if body.declaration is not program.root:
-        return [], ""
-    counted = _counted(body)
-    lines: list[str] = []
-    if program.typed.cached and body.is_root:
-        lines.append('past = 0 if cache is None else cache["past"]')
-    for name, bound in program.typed.graph.max_dims.items():
-        total = f"past + {counted}" if name == KEY_LENGTH else _length(body, name)
-        if total:
-            lines.append(f"if {total} > {bound.value}:")
-            lines.append(f'    raise ValueError(f"{{{total}}} positions do not fit into {bound.value}")')
-    return lines, counted
-
-
-def _length(body: Body, name: str) -> str:
-    """The text of a symbolic length, read off an argument of the method."""
-    for port, found in body.declaration.unit.typed.inputs.items():
-        if Ref(port) in body.names.names:
-            for axis, size in enumerate(found.shape):
-                if str(size) == name and not body.declaration.unit.typed.block.input(port).maybe:
-                    return f"{body.names.names[Ref(port)]}.shape[{axis}]"
-    return ""
-
-
-def _counted(body: Body) -> str:
-    """The length of what `positions` counts."""
-    for typed in body.declaration.unit.typed.nodes:
-        action = typed.node.action
-        if getattr(action, "op", "") == "positions":
-            ref = typed.node.inputs["x"]
-            assert isinstance(ref, Ref)
-            if ref in body.names.names:
-                return f"{body.names.names[ref]}.shape[1]"
-    return ""
+def _alike(one: Step, other: Step) -> bool:
+    return [p if isinstance(p, str) else type(p) for p in one.code.pieces] == [
+        p if isinstance(p, str) else type(p) for p in other.code.pieces
+    ]
 
 
 def _readers(actions: tuple[Action, ...], outputs: Mapping[str, Ref]) -> dict[Ref, list[Action | None]]:
+    """Who reads each value; None stands for the return."""
     readers: dict[Ref, list[Action | None]] = {}
     for action in actions:
         for ref in action_refs(action):
@@ -257,7 +261,7 @@ def _readers(actions: tuple[Action, ...], outputs: Mapping[str, Ref]) -> dict[Re
     return readers
 
 
-def _single_outputs(actions: tuple[Action, ...], readers: dict[Ref, list[Action | None]]) -> set[str]:
+def _single_outputs(readers: Mapping[Ref, list[Action | None]]) -> set[str]:
     """Nodes of which one output is read: it goes by the node's name."""
     outputs: dict[str, set[str]] = {}
     for ref in readers:
@@ -267,9 +271,9 @@ def _single_outputs(actions: tuple[Action, ...], readers: dict[Ref, list[Action 
 
 def _loop_head(loop: Loop) -> str:
     if loop.order is None:
-        return f"for i, layer in enumerate(self.{loop.member}):" if loop.cached else f"for layer in self.{loop.member}:"
-    return f"for layer in (self.{loop.member}[k] for k in {loop.order}):"
-
-
-def _commented(line: str, comment: str) -> str:
-    return f"{line}  # {comment}" if comment else line
+        return (
+            f"for i, layer in enumerate(self.{loop.member}):"
+            if loop.cached
+            else f"for layer in self.{loop.member}:"
+        )
+    return f"for layer in (self.{loop.member}[k] for k in {list(loop.order)}):"

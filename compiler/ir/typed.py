@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from compiler.ir.dims import Dim, dim
-from compiler.ir.graph import Block, Graph, Node, Ref, RepeatNode
+from compiler.ir.graph import Block, Graph, Node, Ref, RepeatNode, SameNode
 from compiler.ir.opdef import Weight
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value
@@ -34,12 +34,12 @@ class TypedNode:
         return (1,) * len(self.children)
 
     def module_counts(self) -> tuple[int, ...]:
-        """How many modules of each child exist."""
+        """How many modules of each child exist; a second call of a node makes none."""
         action = self.node.action
         if isinstance(action, RepeatNode):
             kinds = {m: body for body, m in zip(action.layers, action.modules, strict=True)}
             return tuple(list(kinds.values()).count(k) for k in range(len(self.children)))
-        return (1,) * len(self.children)
+        return (0 if isinstance(action, SameNode) else 1,) * len(self.children)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,6 @@ from dataclasses import dataclass
 
 from compiler.ir.dims import Dim, product
 
-#: "float" is the dtype the module is built in; "float32" stays what it is whatever the module is cast to.
-DTYPES = ("float", "float32", "float64", "float16", "bfloat16", "int", "int32", "bool")
-
-
 @dataclass(frozen=True)
 class TensorType:
     """dtype[axes]: `float[B, T, 768]`."""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from compiler.ir.dims import Dim, Proof, dim
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, per_element
-from compiler.ir.types import DTYPES, TensorType
+from compiler.ir.types import TensorType
 from compiler.ir.values import Residual, Value
 from compiler.ops.patterns import Axes, Pattern, broadcast, common_dtype, parse_pattern
 from compiler.syntax.expr import Binary, Call, IfElse, Name, Unary
+from compiler.syntax.types import DTYPES
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "sigmoid", "tanh")
 _TRUE_FLOAT = {"log", "exp", "sqrt", "sin", "cos", "tanh", "sigmoid"}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from compiler.ir.types import DTYPES
 from compiler.syntax.expr import Expr, ExprError, Name, parse_expr
+
+#: "float" is the dtype the module is built in; "float32" stays what it is whatever the module is cast to.
+DTYPES = ("float", "float32", "float64", "float16", "bfloat16", "int", "int32", "bool")
 
 _SHAPE = re.compile(r"\s*([A-Za-z0-9]+)\s*\[(.*)\]\s*(\??)\s*\Z", re.DOTALL)
 

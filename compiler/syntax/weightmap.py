@@ -55,6 +55,8 @@ Data = InstanceOf[Located] | InstanceOf[Map] | InstanceOf[Seq]
 
 
 class Surface(BaseModel):
+    """What every part of a file is: closed, and frozen once read."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
 

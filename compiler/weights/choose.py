@@ -65,8 +65,10 @@ def _faults(map: WeightMap, table: ParameterTable, header: Header) -> list[Diagn
 
 
 def _first(map: WeightMap, faults: list[Diagnostic]) -> str:
+    """What most tells why a map does not fit: what it misses."""
+    telling = min(faults, key=lambda fault: fault.code != "key-missing")
     more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
-    return f"{map.name}: {faults[0].message}{more}"
+    return f"{map.name}: {telling.message}{more}"
 
 
 def _where(library: Library) -> str:

@@ -44,6 +44,8 @@ class ConfigKey:
 
 @dataclass(frozen=True)
 class ConfigTable:
+    """A map's table, with what it includes and extends written out."""
+
     match: MatchEntry
     write: Mapping[str, Data]
     moved: Mapping[str, str]
@@ -57,6 +59,7 @@ class ConfigTable:
         return frozenset({*keys, *self.fixed, *self.ignore, *self.moved, *self.moved.values()})
 
     def ignores(self, path: str) -> bool:
+        """Whether a key says nothing about the network."""
         return path in self.ignore or any(
             name.endswith((".", ":")) and path.startswith(name) for name in self.ignore
         )

@@ -32,6 +32,8 @@ class _Mismatch:
 
 @dataclass
 class Faults:
+    """What a planner found, by kind; `report` ends the phase."""
+
     map: WeightMap
     table: ParameterTable
     header: Header | None
@@ -51,9 +53,11 @@ class Faults:
     )
 
     def missing(self, instance: Instance, keys: Sequence[str]) -> None:
+        """The checkpoint lacks what a rule reads."""
         self._missing += [(key, self._number(instance.equation)) for key in keys]
 
     def unexpected(self, keys: Sequence[str]) -> None:
+        """The checkpoint holds what no statement explains."""
         self._unexpected += keys
 
     def nameless(self, equation: Equation, keys: Sequence[str]) -> None:
@@ -61,18 +65,23 @@ class Faults:
         self._nameless += [(key, self._number(equation)) for key in keys]
 
     def collides(self, key: str, first: Statement, second: Statement) -> None:
+        """Two statements, or two tensors of one, have the same name."""
         self._collisions.append((key, (first.span, second.span)))
 
     def axes(self, equation: Equation, message: str, ours: Sequence[str], shapes: tuple[Shape, ...]) -> None:
+        """The sizes of a layout do not follow or do not agree."""
         self._axes.append((ours[0], (self._number(equation), message, shapes)))
 
     def shape(self, instance: Instance, key: str, found: Shape, wanted: Shape) -> None:
+        """A tensor of theirs has another shape than ours asks for."""
         self._mismatch(instance, key, str(list(found)), str(list(wanted)))
 
     def dtype(self, instance: Instance, key: str, found: str, wanted: str) -> None:
+        """A tensor of theirs has a type that ours cannot take."""
         self._mismatch(instance, key, found, wanted)
 
     def tie(self, synonym: Synonym, copy: str, first: str) -> None:
+        """A second copy that cannot be one."""
         self.diagnostics.error(
             "tie-broken",
             f"`{copy}` is declared a copy of `{first}`, but has another shape or type",
@@ -84,6 +93,7 @@ class Faults:
         self._dangling.append((means, synonym.span))
 
     def idle(self, drop: Drop, keys: Sequence[str]) -> None:
+        """A drop that has nothing to drop."""
         name = fold((key, 0) for key in keys)[0].name
         self.diagnostics.error(
             "rule-unused",

@@ -47,8 +47,8 @@ def _boxes(numbers: list[tuple[int, ...]]) -> list[tuple[Box, int]]:
     for slot in range(len(numbers[0]) - 1, -1, -1):
         merged: dict[Box, set[int]] = {}
         for box in boxes:
-            merged.setdefault(box[:slot] + ((),) + box[slot + 1 :], set()).update(box[slot])
-        boxes = [rest[:slot] + (tuple(sorted(values)),) + rest[slot + 1 :] for rest, values in merged.items()]
+            merged.setdefault((*box[:slot], (), *box[slot + 1 :]), set()).update(box[slot])
+        boxes = [(*rest[:slot], tuple(sorted(found)), *rest[slot + 1 :]) for rest, found in merged.items()]
     return [(box, prod(len(values) for values in box)) for box in boxes]
 
 

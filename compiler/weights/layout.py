@@ -62,18 +62,22 @@ class Layout:
 
     @property
     def theirs_sum(self) -> tuple[str, ...]:
+        """The sizes of the sum on their side, one per member; empty without one."""
         return _sum(self.theirs)
 
     @property
     def ours_sum(self) -> tuple[str, ...]:
+        """The sizes of the sum on our side."""
         return _sum(self.ours)
 
     @property
     def theirs_stack(self) -> tuple[str, ...]:
+        """The indices stacked on their side."""
         return _stack(self.theirs)
 
     @property
     def ours_stack(self) -> tuple[str, ...]:
+        """The indices stacked on our side."""
         return _stack(self.ours)
 
 
@@ -95,6 +99,7 @@ def parse_layout(text: str) -> Layout:
 
 
 def atoms(side: tuple[Dim, ...]) -> list[Atom]:
+    """The axes of a side, products opened."""
     return [atom for dim in side for atom in dim]
 
 

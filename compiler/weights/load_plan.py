@@ -22,6 +22,7 @@ class TensorSpec:
 
     @property
     def numel(self) -> int:
+        """The number of elements."""
         return prod(self.shape)
 
 

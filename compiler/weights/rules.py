@@ -114,6 +114,7 @@ def parse_key(text: str) -> tuple[Template, bool]:
 
 
 def choices(template: Template) -> list[Choice]:
+    """The alternatives of a side, from left to right."""
     return [part for part in template if isinstance(part, Choice)]
 
 

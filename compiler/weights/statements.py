@@ -77,6 +77,7 @@ class Reader:
     let: Collection[str]
 
     def block(self, block: BlockEntry, scope: Scope) -> list[Statement]:
+        """All statements of a block, those of its inner blocks and fragments included."""
         if block.under is not None:
             theirs, ours = self._parse(parse_under, block.under) or ((), ())
             scope = replace(scope, theirs=scope.theirs + theirs, ours=scope.ours + ours)

@@ -179,7 +179,7 @@ def test_gguf_fields() -> None:
         with pytest.raises(CompileError) as caught:
             read_config(gguf, fields | wrong, tables.LINE)
         assert f"`{next(iter(wrong))}` is" in str(caught.value) and len(caught.value.diagnostics) == 1
-    with pytest.raises(CompileError, match="`tensor:token_embd.weight` is read, never written"):
+    with pytest.raises(CompileError, match=r"`tensor:token_embd.weight` is read, never written"):
         write_config(gguf, table("llama", LLAMA))
 
 
@@ -239,7 +239,7 @@ def test_params_that_the_dialect_has_no_words_for() -> None:
     text = str(caught.value)
     assert "`n_inner` needs the param `hidden`" in text
     assert "`act` is geglu, for which hf has no `activation_function`" in text
-    with pytest.raises(CompileError, match="no `rope_parameters.rope_type` of hf stands for rope"):
+    with pytest.raises(CompileError, match=r"no `rope_parameters.rope_type` of hf stands for rope"):
         write_config(LIBRARY.load("llama.hf"), table("llama", LLAMA | {"rope": {"use": "yarn", "with": {}}}))
 
 

@@ -14,6 +14,7 @@ os.environ.setdefault("USE_TF", "0")
 import transformers as hf
 
 from compiler.ir.parameters import ParameterTable
+from compiler.weights.choose import choose
 from compiler.weights.library import Library
 from compiler.weights.load_plan import LoadPlan
 from compiler.weights.plan import plan, plan_export
@@ -201,3 +202,26 @@ def test_clip_openai() -> None:
     fresh = fresh_export("clip_vitb32.openai", tables.clip(), state)
     del source["attn_mask"], source["input_resolution"]
     assert_same_set(fresh, source)
+
+
+def test_the_dialect_is_found_by_the_names() -> None:
+    """Among all shipped maps of a spec, only one covers each file."""
+    masked = scrambled(hf.BertForMaskedLM(bert_config()))
+    antibody = masked | {
+        f"cls.{head}.{part}": torch.zeros(2) for head in HEADS for part in ("weight", "bias")
+    }
+    antibody |= {f"bert.pooler.dense.{part}": torch.zeros(2) for part in ("weight", "bias")}
+    clip = scrambled(hf.CLIPModel(clip_config()))
+    openai = fresh_export(
+        "clip_vitb32.openai", tables.clip(), loaded("clip_vitb32.hf", tables.clip(), clip)[1]
+    )
+    for table, source, name in (
+        (tables.bert(mlm=True), masked, "bert_mlm.hf"),
+        (tables.bert(mlm=True), antibody, "bert_mlm.antiberty"),
+        (tables.clip(), clip, "clip_vitb32.hf"),
+        (tables.clip(), openai, "clip_vitb32.openai"),
+    ):
+        assert choose(LIBRARY, table, tables.header(source)).name == name
+
+
+HEADS = ("species", "chain", "graft")

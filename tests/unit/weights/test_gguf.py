@@ -88,7 +88,7 @@ def test_llama(tmp_path: Path, tied: bool) -> None:
 def test_a_head_that_the_spec_lacks_is_unexpected(tmp_path: Path) -> None:
     table = tables.llama(**VALUES, tied=False)
     path = written(tmp_path / "tiny.gguf", {p.name: torch.zeros(p.shape) for p in table.parameters}, False)
-    with pytest.raises(CompileError, match="`output.weight` and `token_embd.weight` differ"):
+    with pytest.raises(CompileError, match=r"`output.weight` and `token_embd.weight` differ"):
         header = read_header(path)
         tied = tables.llama(**VALUES, tied=True)
         tensors = open_checkpoint(header)

@@ -61,7 +61,7 @@ def test_buffers_of_other_types(tmp_path: Path) -> None:
     module.register_buffer("m", torch.empty(3, dtype=torch.bool, device="meta"))
     load_plan(made, source.__getitem__, module)
     assert all(torch.equal(module.state_dict()[key], source[key]) for key in source)
-    with pytest.raises(CompileError, match="`n` is int32 in the file, the spec toy needs int64"):
+    with pytest.raises(CompileError, match=r"`n` is int32 in the file, the spec toy needs int64"):
         plan(
             maps.write(tmp_path, "rules: ['n <> n', 'm? <> m']\n"),
             table,
@@ -111,7 +111,7 @@ def test_dtype_conversion(tmp_path: Path) -> None:
 def test_members_of_different_types_are_refused(tmp_path: Path) -> None:
     source = {"a": torch.ones(2), "b": torch.ones(2, dtype=torch.float16)}
     body = "rules: ['[a|b] <> c as * -> [n|n]']\n"
-    with pytest.raises(CompileError, match="`b` is float16 in the file, the spec toy needs float32"):
+    with pytest.raises(CompileError, match=r"`b` is float16 in the file, the spec toy needs float32"):
         loaded(tmp_path, body, maps.ours({"c": (4,)}), source)
     _, module = loaded(tmp_path, body, maps.ours({"c": (4,)}), source, "float32")
     assert torch.equal(module.get_parameter("c"), torch.ones(4))
@@ -178,5 +178,5 @@ def test_members_that_differ_in_the_module_are_not_joined(tmp_path: Path) -> Non
     module = torch.nn.Module()
     module.register_parameter("a", torch.nn.Parameter(torch.ones(2)))
     module.register_parameter("b", torch.nn.Parameter(torch.ones(2, dtype=torch.float16)))
-    with pytest.raises(CompileError, match="`c` would be made of torch.float16 and torch.float32"):
+    with pytest.raises(CompileError, match=r"`c` would be made of torch.float16 and torch.float32"):
         export_plan(made, module)

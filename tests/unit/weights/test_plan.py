@@ -88,7 +88,7 @@ def test_one_tensor_for_two(tmp_path: Path) -> None:
     ours = {f"b.{i}": (2,) for i in range(12)} | {"c": (24,)}
     theirs = {f"a.{i}": (2,) for i in range(12)}
     body = "index: {i: =depth}\nrules: ['a.{i // 2} <> b.{i}', 'x.{i % 2} <> c as * -> [n|n]']\n"
-    with pytest.raises(CompileError, match="members"):
+    with pytest.raises(CompileError, match=r"members"):
         maps.write(tmp_path, body)
     body = "index: {i: =depth}\nrules: ['a.{i // 2} <> b.{i}', 'x.{i % 2} <> c as n -> ({i} n)']\n"
     text = refused(tmp_path, body, ours, theirs)
@@ -161,7 +161,7 @@ def test_wrappers_are_recorded(tmp_path: Path) -> None:
     assert list(made.theirs) == ["module._orig_mod.a.w"] and loads.unwrap == ("ema", "model")
     assert list(plan_export(loads, maps.ours({"a": (2,)})).theirs) == ["a.w"]
     twice = maps.theirs({"module.a.w": (2,), "a.w": (2,)})
-    with pytest.raises(CompileError, match="holds `a.w` twice: as `module.a.w` and as `a.w`"):
+    with pytest.raises(CompileError, match=r"holds `a.w` twice: as `module.a.w` and as `a.w`"):
         plan(maps.write(tmp_path, body), maps.ours({"a": (2,)}), twice)
 
 
@@ -181,7 +181,7 @@ def test_ties_of_the_model(tmp_path: Path) -> None:
     assert list(plan_export(loads, table).theirs) == ["wte"]
     with pytest.raises(CompileError, match=r"`head` is \[2, 3\] in the file"):
         plan(loads, table, maps.theirs({"wte": (3, 2), "head": (2, 3)}))
-    with pytest.raises(CompileError, match="lacks `wte`"):
+    with pytest.raises(CompileError, match=r"lacks `wte`"):
         plan(loads, table, maps.theirs({"head": (3, 2)}))
 
 
@@ -198,7 +198,7 @@ def test_choice_by_coverage(tmp_path: Path) -> None:
     text = maps.report(caught.value, tmp_path)
     assert "no weight map of toy reads model.safetensors" in text
     assert "toy.one: the checkpoint lacks `b`, and 1 more" in text
-    with pytest.raises(CompileError, match="the spec toy has no dialect `three`"):
+    with pytest.raises(CompileError, match=r"the spec toy has no dialect `three`"):
         choose(library, table, maps.theirs({}), "three")
 
 
@@ -211,7 +211,7 @@ def test_a_spec_without_a_map_uses_its_parents(tmp_path: Path) -> None:
 
 def test_readonly_maps_are_not_written(tmp_path: Path) -> None:
     loads = maps.write(tmp_path, "readonly: true\nrules: ['a <> a']\n")
-    with pytest.raises(CompileError, match="read, never written"):
+    with pytest.raises(CompileError, match=r"read, never written"):
         plan_export(loads, maps.ours({"a": (2,)}))
 
 

@@ -112,11 +112,11 @@ def test_refusals(text: str, start: int, message: str) -> None:
 
 
 def test_refusals_of_keys_and_prefixes() -> None:
-    with pytest.raises(RuleError, match="members"):
+    with pytest.raises(RuleError, match=r"members"):
         parse_key("a.[b|c]")
-    with pytest.raises(RuleError, match="only their prefix"):
+    with pytest.raises(RuleError, match=r"only their prefix"):
         parse_under("a. <> b.?")
-    with pytest.raises(RuleError, match="plain text"):
+    with pytest.raises(RuleError, match=r"plain text"):
         parse_under("a.{i}.? <> b.")
 
 
@@ -214,5 +214,5 @@ def test_faults_of_the_surface(tmp_path: Path, body: str, where: str, message: s
 def test_fragments_that_include_each_other(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text("weightmap: 1\ninclude: [two]\n")
     (tmp_path / "two.yaml").write_text("weightmap: 1\ninclude: [one]\n")
-    with pytest.raises(CompileError, match="fragments include each other"):
+    with pytest.raises(CompileError, match=r"fragments include each other"):
         maps.write(tmp_path, "include: [one]\n")

@@ -1,0 +1,77 @@
+"""What a method of the root knows of lengths: how much the cache holds, and the bounds that the spec sets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from compiler.backend.expressions import Names
+from compiler.ir.graph import Ref
+from compiler.ir.program import Program
+from compiler.passes.infer_shapes import KEY_LENGTH
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """The first lines of a method, and those before its return."""
+
+    opening: list[str]
+    closing: list[str]
+
+
+def forward_lengths(program: Program, names: Names, checked: Collection[str]) -> Lengths:
+    """For forward. checked: inputs whose lengths a stage checks."""
+    if not program.typed.cached:
+        return Lengths(_bounds(program, names, checked), [])
+    total = names.add(Ref("", "total"), "total")
+    opening = [
+        'past = 0 if cache is None else cache["past"]',
+        f"{total} = past + {_counted(program)}.shape[1]",
+    ]
+    bound = program.typed.graph.max_dims.get(KEY_LENGTH)
+    if bound is not None:
+        opening += _refusal(total, str(bound.value))
+    closing = ["if cache is not None:", f'    cache["past"] = {total}']
+    return Lengths([*opening, *_bounds(program, names, checked)], closing)
+
+
+def method_lengths(program: Program, names: Names) -> Lengths:
+    """For any other method of the root."""
+    return Lengths(_bounds(program, names, ()), [])
+
+
+def _bounds(program: Program, names: Names, checked: Collection[str]) -> list[str]:
+    """The checks of the lengths that inputs have."""
+    lines: list[str] = []
+    for name, bound in program.typed.graph.max_dims.items():
+        place = _place(program, name, names) if name != KEY_LENGTH or not program.typed.cached else None
+        if place is not None and place[0] not in checked:
+            lines += _refusal(f"{place[0]}.shape[{place[1]}]", str(bound.value))
+    return lines
+
+
+def _refusal(length: str, bound: str) -> list[str]:
+    return [
+        f"if {length} > {bound}:",
+        f'    raise ValueError(f"a sequence of {{{length}}} is too long, this model takes {bound} at most")',
+    ]
+
+
+def _place(program: Program, name: str, names: Names) -> tuple[str, int] | None:
+    """The argument and axis that have a symbolic length."""
+    unit = program.root.unit
+    for port, found in unit.typed.inputs.items():
+        if Ref(port) in names.names and not unit.typed.block.input(port).maybe:
+            for axis, size in enumerate(found.shape):
+                if str(size) == name:
+                    return names.names[Ref(port)], axis
+    return None
+
+
+def _counted(program: Program) -> str:
+    """The input whose tokens fill the cache: what `positions` counts."""
+    for typed in program.root.unit.typed.nodes:
+        ref = typed.node.inputs.get("x")
+        if getattr(typed.node.action, "op", "") == "positions" and isinstance(ref, Ref):
+            return ref.node
+    return program.root.unit.arguments[0].name
