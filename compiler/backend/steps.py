@@ -27,6 +27,7 @@ class Body:
     outputs: Mapping[str, Ref]
     cut: Ref | None = None
     output_class: str = ""
+    maybe: frozenset[str] = frozenset()  # outputs that may be None
 
 
 def action_literals(action: Action) -> list[Lit]:
@@ -207,6 +208,7 @@ class _BodyWriter:
             self.lines += ["if last:", f"    {name} = {name}[:, -1:]"]
 
     def _return(self) -> None:
+        self._return_alone()
         refs = self.body.outputs
         texts = {name: self.printer.value(ref) for name, ref in refs.items()}
         if len(refs) == 1:
@@ -217,6 +219,15 @@ class _BodyWriter:
         named = ", ".join(f"{n}={t}" for n, t in texts.items())
         whole = f"{self.body.output_class}({named})" if self.body.output_class else ", ".join(texts.values())
         self._line(f"return {whole}", "", tuple(refs.values()))
+
+    def _return_alone(self) -> None:
+        """The one output that is always there, returned bare when no other is."""
+        always = [r for n, r in self.body.outputs.items() if n not in self.body.maybe]
+        if not self.body.output_class or len(always) != 1 or len(self.body.outputs) == 1:
+            return
+        rest = [self.printer.value(r) for n, r in self.body.outputs.items() if n in self.body.maybe]
+        self.lines.append(f"if {' and '.join(f'{t} is None' for t in rest)}:")
+        self.lines.append(f"    return {self.printer.value(always[0])}")
 
     # -- words ----------------------------------------------------------------------------------------------
 
@@ -254,10 +265,13 @@ def _readers(actions: tuple[Action, ...], outputs: Mapping[str, Ref]) -> dict[Re
     """Who reads each value; None stands for the return."""
     readers: dict[Ref, list[Action | None]] = {}
     for action in actions:
-        for ref in action_refs(action):
-            readers.setdefault(ref, []).append(action)
+        for inner in action.actions if isinstance(action, Once) else (action,):
+            for ref in action_refs(inner):
+                readers.setdefault(ref, []).append(inner)
     for ref in outputs.values():
         readers.setdefault(ref, []).append(None)
+        if len(outputs) > 1:
+            readers[ref].append(None)  # it may be returned in two ways: alone, or among the outputs
     return readers
 
 

@@ -144,6 +144,7 @@ class MethodDecl:
     actions: tuple[Action, ...]
     outputs: Mapping[str, Ref]
     cut: Mapping[str, Ref]  # argument -> the value that it replaces
+    cached: bool  # it reads and fills the cache
     is_stage: bool = False  # forward calls it
 
 

@@ -111,7 +111,8 @@ class _Hoist:
         keys = symbol(KEY_LENGTH) if length in self.cached else length
         batch, keys = (dim(1), keys) if mask is None else block.type_of(mask).shape
         result = TensorType("bool", (batch, dim(1), length if causal else dim(1), keys))
-        return {"mask": Request("attention_mask", mask, (("causal", causal), ("window", window)), result, length)}
+        counted = length if causal else dim(1)
+        return {"mask": Request("attention_mask", mask, (("causal", causal), ("window", window)), result, counted)}
 
 
 def _passes(source: Ref | None, block: TypedBlock) -> bool:
@@ -126,7 +127,8 @@ def _prepare(request: Request, block: TypedBlock, before: TypedNode) -> TypedNod
         assert request.source is not None
         inputs = {"angle": request.source, "like": _float_input(block, before)}
     else:
-        inputs = {"x": _counted(block, request.length)}
+        if dict(request.attrs)["causal"]:
+            inputs["x"] = _counted(block, request.length)
         if request.source is not None:
             inputs["mask"] = request.source
     span = before.node.span
@@ -181,6 +183,8 @@ def _wired(typed: TypedNode, port: str, ref: Ref) -> TypedNode:
 
 def _with_children(typed: TypedNode, children: tuple[TypedBlock, ...]) -> TypedNode:
     """The node over changed children, without inputs that they no longer read."""
+    if not children:
+        return typed
     action = typed.node.action
     blocks = tuple(c.block for c in children)
     if isinstance(action, UseNode):

@@ -23,20 +23,19 @@ KEY_LENGTH = "K"
 
 def infer_shapes(graph: Graph) -> TypedGraph:
     """Raises CompileError with every shape and dtype fault that does not follow from another."""
-    cached: frozenset[Dim] | None = frozenset()
-    if _ops(graph.root, "cache"):
-        first = _Inference(Diagnostics(), None)
-        with first.diagnostics.recover():
-            first.root(graph)
-        alone = _ops(graph.root, "positions") == 1
-        cached = None if alone and first.diagnostics.items else frozenset(first.lengths)
+    cached: frozenset[Dim] = frozenset()
+    if _holds(graph.root, "cache"):
+        scout = _Inference(Diagnostics(), cached)  # finds the lengths; its faults are found again below
+        with scout.diagnostics.recover():
+            scout.root(graph)
+        cached = frozenset(scout.lengths)
     inference = _Inference(Diagnostics(), cached)
     root = None
     with inference.diagnostics.recover():
         root = inference.root(graph)
     _check_bounds(graph, root, inference.diagnostics)
     inference.diagnostics.check()
-    assert root is not None and cached is not None
+    assert root is not None
     return TypedGraph(graph, root, cached)
 
 
@@ -50,20 +49,19 @@ def _check_bounds(graph: Graph, root: TypedBlock | None, diagnostics: Diagnostic
             diagnostics.error("bad-dim", f"the bound of `{name}` is no positive whole number", bound.span)
 
 
-def _ops(block: Block, name: str) -> int:
-    """How many nodes of an op a block holds, each distinct layer once."""
-    count = 0
+def _holds(block: Block, op: str) -> bool:
+    """Whether a block, or one below it, has a node of an op."""
     for node in block.nodes:
         match node.action:
-            case OpNode(op=op):
-                count += op == name
-            case UseNode(block=inner):
-                count += _ops(inner, name)
-            case RepeatNode(bodies=bodies):
-                count += sum(_ops(body, name) for body in bodies)
-            case SameNode():
+            case OpNode(op=name) if name == op:
+                return True
+            case UseNode(block=inner) if _holds(inner, op):
+                return True
+            case RepeatNode(bodies=bodies) if any(_holds(body, op) for body in bodies):
+                return True
+            case _:
                 continue
-    return count
+    return False
 
 
 @dataclass
@@ -79,10 +77,10 @@ class _Open:
 
 @dataclass
 class _Inference:
-    """cached: the lengths of which earlier tokens are remembered; None assumes it of every length, to find them."""
+    """cached: the lengths of which earlier tokens are remembered. lengths: those that a cache was seen to count."""
 
     diagnostics: Diagnostics
-    cached: frozenset[Dim] | None
+    cached: frozenset[Dim]
     lengths: set[Dim] = field(default_factory=set[Dim])
     dims: dict[str, dict[str, Dim]] = field(default_factory=dict[str, dict[str, Dim]])
 
@@ -262,7 +260,7 @@ class _Inference:
 
     def _keys(self, length: Dim) -> Dim:
         """How many keys queries of a length meet: K where earlier ones are remembered."""
-        return symbol(KEY_LENGTH) if self.cached is None or length in self.cached else length
+        return symbol(KEY_LENGTH) if length in self.cached else length
 
     def _check_shares(self, node: Node, action: OpNode, typing: Typing, here: _Open) -> None:
         """A shared weight exists, belongs to an earlier node, and has the shape that this op needs."""

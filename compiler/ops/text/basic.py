@@ -37,11 +37,13 @@ def positions(c: Context) -> Text:
     past = c.past(c.type("x").shape[1])
     length = code("{x}.shape[1]", x=c.var("x", ATOM))
     device = code("{x}.device", x=c.var("x", ATOM))
+    total = length if past == "0" else code("{p} + {n}", p=past, n=length)
+    slots = "torch.arange({n}, device={d})" if past == "0" else "torch.arange({p}, {n}, device={d})"
     return Text(
         {
-            "q": code("positions({x}, {m}, {past})", x=c.var("x"), m=mask, past=past),
-            "t": code("torch.arange({past}, {past} + {n}, device={d})", past=past, n=length, d=device),
-            "k": code("torch.arange({past} + {n}, device={d})", past=past, n=length, d=device),
+            "q": code("positions({x}, {m}, {p})", x=c.var("x"), m=mask, p=past),
+            "t": code(slots, p=past, n=total, d=device),
+            "k": code("torch.arange({n}, device={d})", n=total, d=device),
         }
     )
 

@@ -87,8 +87,10 @@ class _Writer:
         binds = _BINDS.get(op, LOOSE)
         mixes = any(isinstance(a, float | Fraction) for a in args)
         convert = self.floating if op == "/" or (mixes and op in _BINDS) else self.write
-        left = tight(convert(args[0]), binds if binds else ATOM)
-        right = tight(convert(args[1]), min(binds + 1, ATOM) if binds else ATOM)
+        if op == "+" and 0 in [a for a in args if isinstance(a, int) and not isinstance(a, bool)]:
+            return self.write(next(a for a in args if isinstance(a, Residual)))
+        left = tight(convert(args[0]), binds or SUM)
+        right = tight(convert(args[1]), min(binds + 1, ATOM) if binds else SUM)
         return code("{a} " + op + " {b}", binds, a=left, b=right)
 
     def power(self, args: tuple[Value, ...]) -> Code:
