@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import copyreg
 import hashlib
 import linecache
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -27,42 +26,77 @@ def build(
     The class's module holds the text's Program as `program`.
     """
     module = load_text(emit(program), program)
-    with _on_meta():
+    with _Unallocated():
         model: nn.Module = getattr(module, program.root.name)()
     convert(model, program, dtype)
     if str(device) == "meta":
         return model
     model.to_empty(device=device or torch.get_default_device())
-    if program.inits:
-        initialise: Any = model
-        initialise.init_weights()
+    initialise: Any = model
+    initialise.init_weights()
     return model
 
 
 def program_of(model: nn.Module) -> Program:
     """The program that a module was built from. Raises TypeError for any other module."""
-    program = getattr(sys.modules.get(type(model).__module__), "program", None)
-    if not isinstance(program, Program):
+    module = sys.modules.get(type(model).__module__)
+    if not isinstance(module, TextModule):
         raise TypeError(f"{type(model).__name__} was not built by this compiler")
-    return program
+    return module.program
 
 
-def load_text(text: str, program: Program) -> ModuleType:
-    """The text as an imported module, known to linecache, inspect and pickle; equal texts of one spec are one module."""
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    name = f"{program.name}_{digest}"
+class TextModule(ModuleType):
+    """A text as a Python module. It travels in a pickle as text and program, and is checked again where it arrives."""
+
+    def __init__(self, name: str, text: str, program: Program) -> None:
+        super().__init__(name, text)
+        self.text = text
+        self.program = program
+        self.__file__ = f"<{name}>"
+        self.__loader__ = self  # linecache asks it for lines that it has dropped
+
+    def get_source(self, name: str) -> str:
+        """The text, as a loader gives it."""
+        return self.text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return load_text, (self.text, self.program)
+
+    def __deepcopy__(self, memo: object) -> TextModule:
+        return self
+
+
+def load_text(text: str, program: Program) -> TextModule:
+    """The text as an imported module, known to linecache, inspect and pickle.
+
+    Equal texts of equal params are one module. Raises UnsafeText.
+    """
+    said = f"{text}\0{program.table.spec}\0{sorted(program.table.values.items())}"
+    name = f"{program.name}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
     known = sys.modules.get(name)
-    if known is not None:
+    if isinstance(known, TextModule):
         return known
     check_text(text)
+    module = TextModule(name, text, program)
     filename = f"<{name}>"
-    module = ModuleType(name)
-    module.__file__ = filename
-    module.__dict__["program"] = program
     linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
     exec(compile(text, filename, "exec"), module.__dict__)  # noqa: S102 - the checked text of emit, nothing else
+    for value in list(vars(module).values()):
+        if isinstance(value, type) and value.__module__ == name:
+            copyreg.pickle(value, _reduce)  # type: ignore[arg-type]
     sys.modules[name] = module
     return module
+
+
+def _reduce(instance: object) -> tuple[Any, ...]:
+    """An instance as pickle would have it, its class found through its module and not through an import."""
+    _, (cls, *arguments), *state = instance.__reduce_ex__(2)
+    return (_new, (sys.modules[cls.__module__], cls.__name__, *arguments), *state)
+
+
+def _new(module: TextModule, name: str, *arguments: Any) -> Any:
+    cls = getattr(module, name)
+    return cls.__new__(cls, *arguments)
 
 
 def convert(model: nn.Module, program: Program, dtype: torch.dtype | None) -> None:
@@ -75,16 +109,16 @@ def convert(model: nn.Module, program: Program, dtype: torch.dtype | None) -> No
                 tensor.data = tensor.data.to(getattr(torch, parameter.dtype))
 
 
-class _SkipInit(TorchFunctionMode):
-    """Turns torch.nn.init into nothing: on the meta device it has no effect but time."""
+_FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.tensor})
+
+
+class _Unallocated(TorchFunctionMode):
+    """Inside, modules are made on the meta device and their default initialisation, which costs time, is left out."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         if getattr(func, "__module__", None) == "torch.nn.init":
-            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
-        return func(*args, **(kwargs or {}))
-
-
-@contextmanager
-def _on_meta() -> Iterator[None]:
-    with torch.device("meta"), _SkipInit():
-        yield
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        if func in _FACTORIES and kwargs.get("device") is None:
+            return func(*args, **{**kwargs, "device": "meta"})
+        return func(*args, **kwargs)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Mapping
+from typing import Final
 
 CODES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -26,7 +27,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         # expressions and params
         "expr-syntax": "An expression does not follow the grammar.",
         "expr-name": "An expression names something that does not exist in its scope.",
-        "expr-value": "An expression has no value: a division that is not exact, an operand of the wrong type.",
+        "expr-value": "An expression has no value: a division is not exact, an operand is of the wrong type.",
         "expr-cycle": "Parameters are defined in terms of each other.",
         "unknown-param": "A parameter that the spec or block does not declare.",
         "missing-param": "A required parameter has no value.",
@@ -39,6 +40,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "unknown-port": "A node has no port of that name.",
         "missing-input": "A required input port is not wired.",
         "absent-value": "Something required is absent.",
+        "input-order": "A required input of a spec stands behind an optional one.",
         "unused-input": "An input, parameter or node that nothing reads.",
         # repeat, extends, methods
         "bad-repeat": "A repeat cannot be expanded: a count, an order, or a rule that matches nothing.",

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from compiler.diagnostics.codes import CODES
-from compiler.source.text import Span
+from compiler.source.text import SourceFile, Span
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,17 @@ class Diagnostics:
             pass
 
     def check(self) -> None:
-        """End the phase: raise CompileError if anything was found."""
+        """End the phase: raise CompileError if anything was found, in the order of the files' lines."""
         if self.items:
-            raise CompileError(tuple(self.items))
+            files = [d.span.file if d.span is not None else None for d in self.items]
+            raise CompileError(tuple(sorted(self.items, key=lambda d: _place(d.span, files))))
+
+
+def _place(span: Span | None, files: list[SourceFile | None]) -> tuple[int, int, int]:
+    """A place among those of one report: files in the order in which they came up, then lines."""
+    if span is None:
+        return (files.index(None), 0, 0)
+    return (files.index(span.file), span.line, span.column)
 
 
 def fail(

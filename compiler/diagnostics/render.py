@@ -9,6 +9,7 @@ from compiler.diagnostics.diagnostic import Diagnostic
 from compiler.source.text import Span
 
 MAX_SHOWN = 20
+MAX_LINE = 160  # characters of a quoted line
 
 
 def render_all(diagnostics: Sequence[Diagnostic]) -> str:
@@ -37,10 +38,11 @@ def render(diagnostic: Diagnostic) -> str:
 
 def render_json(diagnostics: Sequence[Diagnostic]) -> str:
     """The same facts for editors and scripts."""
-    return json.dumps([_as_data(d) for d in diagnostics], indent=2)
+    return json.dumps([diagnostic_data(d) for d in diagnostics], indent=2)
 
 
-def _as_data(d: Diagnostic) -> dict[str, object]:
+def diagnostic_data(d: Diagnostic) -> dict[str, object]:
+    """One diagnostic as plain data."""
     return {
         "code": d.code,
         "message": d.message,
@@ -65,13 +67,25 @@ def _quote(span: Span, label: str) -> list[str]:
     width = span.end_column - span.column if span.end_line == span.line else len(text)
     width = max(1, min(width, max(1, len(text) - span.column + 1)))
     pad = " " * len(number)
-    caret = " " * (span.column - 1) + "^" * width + (f" {_clean(label)}" if label else "")
+    text, start = _window(
+        "".join(c if c.isprintable() else " \ufffd"[c != "\t"] for c in text), span.column - 1
+    )
+    caret = " " * start + "^" * min(width, max(1, len(text) - start)) + (f" {_clean(label)}" if label else "")
     return [
         f"{pad} --> {span}",
         f"{pad} |",
-        f"{number} | {_clean(text)}",
+        f"{number} | {text}",
         f"{pad} | {caret}",
     ]
+
+
+def _window(text: str, start: int) -> tuple[str, int]:
+    """The part of a long line around a column, and where the column is in it."""
+    if len(text) <= MAX_LINE:
+        return text, start
+    begin = max(0, min(start - MAX_LINE // 2, len(text) - MAX_LINE))
+    cut = text[begin : begin + MAX_LINE]
+    return ("..." + cut[3:] if begin else cut[:-3] + "..."), start - begin
 
 
 def _clean(text: str) -> str:

@@ -74,7 +74,9 @@ class Dim:
             return exact
         if self.constant is not None and other.constant:
             return dim(self.constant // other.constant)
-        return symbol(f"({self} // {other})" if len(other.terms) == 1 else f"({self} // ({other}))")
+        above = f"({self})" if len(self.terms) > 1 else str(self)
+        below = f"({other})" if " " in str(other) else str(other)
+        return symbol(f"({above} // {below})")
 
     def compare(self, other: Dim) -> Proof:
         """Whether two sizes are equal for all, for no, or for some unproved values of the symbols (>= 1)."""

@@ -6,7 +6,7 @@ from compiler.ir.dims import Dim, Proof, dim, symbol
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, per_element
 from compiler.ir.types import TensorType
 from compiler.ir.values import Record
-from compiler.ops.patterns import Axes, Pattern, common_dtype, parse_pattern
+from compiler.ops.patterns import Axes, Pattern, Side, common_dtype, parse_pattern
 
 REDUCTIONS = ("sum", "mean", "max", "any", "var", "argmax", "first")
 
@@ -16,16 +16,21 @@ def solve(call: OpCall) -> tuple[Pattern, Axes]:
     text = str(call.attrs["pattern"])
     pattern = parse_pattern(text)
     if len(pattern.inputs) != 1:
-        raise OpFault("bad-pattern", f"`{text}` has {len(pattern.inputs)} inputs, the node one", attr="pattern")
+        raise OpFault(
+            "bad-pattern", f"`{text}` has {len(pattern.inputs)} inputs, the node one", attr="pattern"
+        )
     axes = Axes(call.axes, {}, {})
     axes.bind(pattern.inputs[0], call.inputs["x"], "x", text)
     return pattern, axes
 
 
+def flat_names(side: Side) -> list[str]:
+    """The names of a side in order, those inside products too."""
+    return [n for g in side for n in g.names]
+
+
 def _names(pattern: Pattern) -> tuple[list[str], list[str]]:
-    left = [n for g in pattern.inputs[0] for n in g.names]
-    right = [n for g in pattern.output for n in g.names]
-    return left, right
+    return flat_names(pattern.inputs[0]), flat_names(pattern.output)
 
 
 def _rearrange(call: OpCall) -> Typing:
@@ -45,7 +50,16 @@ def _expand(call: OpCall) -> Typing:
     pattern, axes = solve(call)
     text = str(call.attrs["pattern"])
     if any(len(g.names) > 1 for side in (pattern.inputs[0], pattern.output) for g in side):
-        raise OpFault("bad-pattern", f"`{text}`: `expand` takes no products of axes", attr="pattern")
+        raise OpFault(
+            "bad-pattern", f"`{text}`: `expand` takes no products of axes", attr="pattern",
+            help="split them with `rearrange` before, join them after",
+        )  # fmt: skip
+    left, right = _names(pattern)
+    if [n for n in right if n in left] != left:
+        raise OpFault(
+            "bad-pattern", f"`{text}` must keep every axis that it has, in order", attr="pattern",
+            help="`rearrange` moves axes, `reduce` removes them",
+        )  # fmt: skip
     return Typing({"y": TensorType(call.inputs["x"].dtype, axes.shape(pattern.output, text))})
 
 
@@ -57,9 +71,26 @@ def _reduce(call: OpCall) -> Typing:
         raise OpFault("bad-pattern", f"`{text}` must keep the order of the axes it keeps", attr="pattern")
     gone = [n for n in left if n not in right]
     if not gone or (fn in ("argmax", "first") and len(gone) != 1):
-        raise OpFault("bad-pattern", f"`{fn}` over `{text}` must remove {'one axis' if gone else 'an axis'}", attr="pattern")
-    dtype = {"argmax": "int", "any": "bool"}.get(fn, x.dtype)
-    return Typing({"y": TensorType(dtype, axes.shape(pattern.output, text))})
+        raise OpFault(
+            "bad-pattern",
+            f"`{fn}` over `{text}` must remove {'one axis' if gone else 'an axis'}",
+            attr="pattern",
+        )
+    return Typing({"y": TensorType(_reduced_dtype(fn, x), axes.shape(pattern.output, text))})
+
+
+def _reduced_dtype(fn: str, x: TensorType) -> str:
+    if fn in ("mean", "var") and not x.is_float:
+        raise OpFault(
+            "dtype-mismatch", f"`{fn}` is of floats, found {x}", port="x", help="put a `cast` before it"
+        )
+    if fn == "argmax" and x.dtype == "bool":
+        raise OpFault(
+            "dtype-mismatch", f"`argmax` compares numbers, found {x}", port="x", help="put a `cast` before it"
+        )
+    if fn in ("argmax", "any"):
+        return "int" if fn == "argmax" else "bool"
+    return "int" if fn == "sum" and not x.is_float else x.dtype
 
 
 def axis_of(call: OpCall, found: TensorType) -> int:
@@ -76,7 +107,9 @@ def _concat(call: OpCall) -> Typing:
     total = dim(0)
     for found in types:
         if found.rank != types[0].rank:
-            raise OpFault("shape-mismatch", f"{types[0].axes()} and {found.axes()} have different ranks", port="x")
+            raise OpFault(
+                "shape-mismatch", f"{types[0].axes()} and {found.axes()} have different ranks", port="x"
+            )
         for k, (a, b) in enumerate(zip(types[0].shape, found.shape, strict=True)):
             if k != axis and a.compare(b) is not Proof.PROVED:
                 raise OpFault("shape-mismatch", f"axis {k} is {a} in one input and {b} in another", port="x")
@@ -93,18 +126,38 @@ def slice_bounds(call: OpCall) -> tuple[int, int | None]:
     return start, stop
 
 
+def _bound(place: int | None, size: Dim) -> Dim:
+    """Where a bound of a slice falls on an axis: counted from the end if negative, and never outside."""
+    if place is None:
+        return size
+    if place < 0:
+        return _positive(size + dim(place))
+    if _never_negative(size - dim(place)):
+        return dim(place)
+    return size if _never_negative(dim(place) - size) else symbol(f"min({size}, {place})")
+
+
+def _positive(size: Dim) -> Dim:
+    """The size, or 0 where that is negative."""
+    if _never_negative(size):
+        return size
+    return dim(0) if _never_negative(-size) else symbol(f"max({size}, 0)")
+
+
+def _never_negative(size: Dim) -> bool:
+    """Whether the polynomial is >= 0 for all sizes; opaque ones may be 0, the others are at least 1."""
+    shifted = size.substitute({s: symbol(s) + dim(1) for s in size.symbols if "(" not in s})
+    return all(coefficient > 0 for _, coefficient in shifted.terms)
+
+
 def _slice(call: OpCall) -> Typing:
     x = call.inputs["x"]
     axis = axis_of(call, x)
     start, stop = slice_bounds(call)
     size = x.shape[axis]
-    last = size if stop is None else (dim(stop) if stop >= 0 else size + dim(stop))
-    length: Dim = last - (dim(start) if start >= 0 else size + dim(start))
-    if size.constant is not None:
-        length = dim(len(range(*slice(start, stop).indices(size.constant))))
-    elif stop is not None and stop >= 0:
-        length = symbol(f"min({size}, {stop})") - dim(start)
-    if length.constant is not None and length.constant <= 0:
+    length = _positive(_bound(stop, size) - _bound(start, size))
+    crossed = stop is not None and (start < 0) == (stop < 0) and stop <= start
+    if length == dim(0) or crossed:
         raise OpFault("bad-dim", f"the slice of an axis of {size} is empty", attr="start")
     return Typing({"y": TensorType(x.dtype, (*x.shape[:axis], length, *x.shape[axis + 1 :]))})
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.ir.dims import Dim, dim, product
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, Weight
 from compiler.ir.types import TensorType
+from compiler.ir.values import Value, spell
 from compiler.ops.patterns import Axes, common_dtype, parse_pattern
 
 
@@ -25,31 +26,41 @@ def _linear_cost(call: OpCall, typing: Typing) -> Dim:
     return dim(2) * typing.outputs["y"].numel * call.inputs["x"].shape[-1]
 
 
-def spatial(value: object, rank: int, attr: str) -> tuple[int, ...]:
+def spatial(value: Value, rank: int, attr: str, least: int) -> tuple[int, ...]:
     """A size per spatial axis, from one number or a list."""
-    values = value if isinstance(value, tuple) else (value,) * rank
-    if len(values) != rank or not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values):
-        raise OpFault("bad-dim", f"`{attr}` must be a whole number or {rank} of them, not `{value}`", attr=attr)
-    return tuple(int(v) for v in values)
+    given = value if isinstance(value, tuple) else (value,) * rank
+    sizes = tuple(v for v in given if isinstance(v, int) and not isinstance(v, bool) and v >= least)
+    if len(given) != rank or len(sizes) != rank:
+        wanted = f"a whole number from {least} or {rank} of them"
+        raise OpFault("bad-dim", f"`{attr}` must be {wanted}, not `{spell(value)}`", attr=attr)
+    return sizes
 
 
 def _conv(call: OpCall) -> Typing:
     x = call.inputs["x"]
     rank = x.rank - 2
     if not 1 <= rank <= 3:
-        raise OpFault("shape-mismatch", f"a convolution needs [B, C, 1 to 3 axes], found {x.axes()}", port="x")
-    kernel = spatial(call.attrs["kernel"], rank, "kernel")
-    stride = spatial(call.attrs["stride"], rank, "stride")
-    padding = spatial(call.attrs["padding"], rank, "padding")
+        raise OpFault(
+            "shape-mismatch", f"a convolution needs [B, C, 1 to 3 axes], found {x.axes()}", port="x"
+        )
+    kernel = spatial(call.attrs["kernel"], rank, "kernel", 1)
+    stride = spatial(call.attrs["stride"], rank, "stride", 1)
+    padding = spatial(call.attrs["padding"], rank, "padding", 0)
     channels, out, groups = x.shape[1], call.size("out"), call.size("groups")
     per_group = channels.exact_div(groups)
     if per_group is None or out.exact_div(groups) is None:
-        raise OpFault("shape-mismatch", f"{channels} and {out} channels are not divisible by {groups} groups", attr="groups")
+        raise OpFault(
+            "shape-mismatch",
+            f"{channels} and {out} channels are not divisible by {groups} groups",
+            attr="groups",
+        )
     axes: list[Dim] = []
     for size, k, s, p in zip(x.shape[2:], kernel, stride, padding, strict=True):
         span = size + dim(2 * p - k)
         if span.constant is not None and span.constant < 0:
-            raise OpFault("shape-mismatch", f"the kernel {k} is larger than the axis of {size}", attr="kernel")
+            raise OpFault(
+                "shape-mismatch", f"the kernel {k} is larger than the axis of {size}", attr="kernel"
+            )
         axes.append(span.floor_div(dim(s)) + dim(1))
     weights = [Weight("weight", (out, per_group, *map(dim, kernel)), "linear")]
     if call.attrs["bias"]:
@@ -67,14 +78,18 @@ def _einsum(call: OpCall) -> Typing:
     pattern = parse_pattern(text)
     types = call.lists["x"]
     if len(pattern.inputs) != len(types):
-        raise OpFault("bad-pattern", f"`{text}` has {len(pattern.inputs)} inputs, the node {len(types)}", attr="pattern")
+        raise OpFault(
+            "bad-pattern", f"`{text}` has {len(pattern.inputs)} inputs, the node {len(types)}", attr="pattern"
+        )
     axes = Axes(call.axes, {}, {})
     for side, found in zip(pattern.inputs, types, strict=True):
         axes.bind(side, found, "x", text)
     names = {g.name for side in pattern.inputs for g in side}
     lost = [g.name for g in pattern.output if g.name not in names]
     if lost:
-        raise OpFault("bad-pattern", f"the output axis `{lost[0]}` of `{text}` is in no input", attr="pattern")
+        raise OpFault(
+            "bad-pattern", f"the output axis `{lost[0]}` of `{text}` is in no input", attr="pattern"
+        )
     dtype = common_dtype(list(types), ["x"] * len(types))
     return Typing({"y": TensorType(dtype, axes.shape(pattern.output, text))})
 

@@ -23,6 +23,7 @@ class Group:
 
     @property
     def name(self) -> str:
+        """The one name of a plain axis, "" of any other."""
         return self.names[0] if len(self.names) == 1 else ""
 
 
@@ -55,7 +56,11 @@ def _side(text: str, whole: str) -> Side:
     while position < len(text):
         match = _TOKEN.match(text, position)
         if match is None:
-            raise OpFault("bad-pattern", f"unexpected `{text[position:].strip()[:8]}` in the pattern `{whole}`", attr="pattern")
+            raise OpFault(
+                "bad-pattern",
+                f"unexpected `{text[position:].strip()[:8]}` in the pattern `{whole}`",
+                attr="pattern",
+            )
         token = match[1]
         position = match.end()
         if token in "([":
@@ -85,6 +90,7 @@ class Axes:
     solved: dict[str, Dim]
 
     def size(self, name: str) -> Dim | None:
+        """What a name stands for, None while nothing says so."""
         if name.isdigit():
             return dim(int(name))
         if name in self.extra:
@@ -101,6 +107,10 @@ class Axes:
                 f"the pattern `{text}` has {len(side)} axes, its input {found.axes()} has {found.rank}",
                 port=port,
             )
+        names = [n for g in side for n in g.names if not n.isdigit()]
+        twice = [n for n in names if names.count(n) > 1]
+        if twice:
+            raise OpFault("bad-pattern", f"`{twice[0]}` stands twice in one side of `{text}`", attr="pattern")
         for group, size in zip(side, found.shape, strict=True):
             self._bind_group(group, size, found, port, text)
 
@@ -108,11 +118,17 @@ class Axes:
         unknown = [n for n in group.names if self.size(n) is None]
         known = product(s for n in group.names if (s := self.size(n)) is not None)
         if len(unknown) > 1:
-            raise OpFault("bad-pattern", f"the sizes of {' and '.join(unknown)} in `{text}` are not known", attr="pattern")
+            raise OpFault(
+                "bad-pattern",
+                f"the sizes of {' and '.join(unknown)} in `{text}` are not known",
+                attr="pattern",
+            )
         if unknown:
             quotient = size.exact_div(known)
             if quotient is None:
-                raise OpFault("shape-mismatch", f"`{size}` is not divisible by `{known}` in `{text}`", port=port)
+                raise OpFault(
+                    "shape-mismatch", f"`{size}` is not divisible by `{known}` in `{text}`", port=port
+                )
             self.solved[unknown[0]] = quotient
         elif known.compare(size) is not Proof.PROVED:
             label = f"({' '.join(group.names)})" if len(group.names) != 1 else group.name
@@ -130,7 +146,9 @@ class Axes:
             for name in group.names:
                 size = self.size(name)
                 if size is None:
-                    raise OpFault("bad-pattern", f"the size of `{name}` in `{text}` is not known", attr="pattern")
+                    raise OpFault(
+                        "bad-pattern", f"the size of `{name}` in `{text}` is not known", attr="pattern"
+                    )
                 sizes.append(size)
             out.append(product(sizes))
         return tuple(out)
@@ -161,12 +179,20 @@ def broadcast(types: list[TensorType], ports: list[str]) -> tuple[Dim, ...]:
 
 
 def common_dtype(types: list[TensorType], ports: list[str]) -> str:
-    """The dtype of an elementwise op; mixing the module's float with a fixed one must be written as a cast."""
+    """The dtype of an elementwise op; the module's float meets a fixed one only through a cast."""
     floats = {t.dtype for t in types if t.is_float}
     if len(floats) > 1:
         port = next(p for t, p in zip(types, ports, strict=True) if t.dtype in sorted(floats)[1:])
-        raise OpFault("dtype-mismatch", f"{' and '.join(sorted(floats))} meet", port=port, help="put a `cast` before one of them")
+        raise OpFault(
+            "dtype-mismatch",
+            f"{' and '.join(sorted(floats))} meet",
+            port=port,
+            help="put a `cast` before one of them",
+        )
     if floats:
         return floats.pop()
-    dtypes = {t.dtype for t in types}
-    return dtypes.pop() if len(dtypes) == 1 else "int"
+    whole = [t for t in types if t.dtype != "bool"]
+    if not whole:
+        return "bool"
+    deciding = [t for t in whole if t.rank] or whole  # as in torch, a number does not widen a tensor
+    return "int32" if all(t.dtype == "int32" for t in deciding) else "int"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.ir.dims import Dim, Proof, dim
+from compiler.ir.dims import Dim, dim
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, per_element
 from compiler.ir.types import TensorType
 from compiler.ir.values import Residual, Value
@@ -22,7 +22,11 @@ def map_sides(call: OpCall) -> Pattern | None:
         return None
     pattern = parse_pattern(str(text))
     if len(pattern.inputs) != len(call.inputs):
-        raise OpFault("bad-pattern", f"`{text}` has {len(pattern.inputs)} inputs, the node {len(call.inputs)}", attr="pattern")
+        raise OpFault(
+            "bad-pattern",
+            f"`{text}` has {len(pattern.inputs)} inputs, the node {len(call.inputs)}",
+            attr="pattern",
+        )
     return pattern
 
 
@@ -45,11 +49,18 @@ def _aligned(call: OpCall, pattern: Pattern) -> tuple[Dim, ...]:
     names = {g.name for side in pattern.inputs for g in side}
     for group in pattern.output:
         if group.names and group.name not in names:
-            raise OpFault("bad-pattern", f"the output axis `{group.name}` of `{text}` is in no input", attr="pattern")
+            raise OpFault(
+                "bad-pattern", f"the output axis `{group.name}` of `{text}` is in no input", attr="pattern"
+            )
     for side in pattern.inputs:
         order = [g.name for g in pattern.output if g.name in {h.name for h in side}]
         if order != [g.name for g in side if g.name]:
-            raise OpFault("bad-pattern", f"`{text}` reorders or drops axes", attr="pattern", help="use `rearrange` or `reduce` first")
+            raise OpFault(
+                "bad-pattern",
+                f"`{text}` reorders or drops axes",
+                attr="pattern",
+                help="use `rearrange` or `reduce` first",
+            )
     return axes.shape(pattern.output, text)
 
 
@@ -125,10 +136,6 @@ def _cast(call: OpCall) -> Typing:
     return Typing({"y": TensorType(str(call.attrs["dtype"]), call.inputs["x"].shape)})
 
 
-def same_shape(a: TensorType, b: TensorType) -> bool:
-    return a.rank == b.rank and all(x.compare(y) is Proof.PROVED for x, y in zip(a.shape, b.shape, strict=True))
-
-
 def _pairs(call: OpCall, typing: Typing) -> Dim:
     return typing.outputs["y"].numel * dim(max(1, len(call.lists["x"]) - 1))
 
@@ -150,12 +157,31 @@ ACTIVATION = OpDef(
     cost=per_element(8),
     positionwise=True,
 )
-ADD = OpDef("add", "The sum of tensors, aligned from the right.", _elementwise, (PortDecl("x", variadic=True),), cost=_pairs)
-MUL = OpDef("mul", "The product of tensors, aligned from the right.", _elementwise, (PortDecl("x", variadic=True),), cost=_pairs)
+ADD = OpDef(
+    "add",
+    "The sum of tensors, aligned from the right.",
+    _elementwise,
+    (PortDecl("x", variadic=True),),
+    cost=_pairs,
+)
+MUL = OpDef(
+    "mul",
+    "The product of tensors, aligned from the right.",
+    _elementwise,
+    (PortDecl("x", variadic=True),),
+    cost=_pairs,
+)
 SOFTMAX = OpDef(
-    "softmax", "exp(x) normalised to sum to one along an axis.", _softmax, attrs=(AttrDecl("axis", "int", -1), AttrDecl("dtype", "str", choices=("float32",))),
+    "softmax",
+    "exp(x) normalised to sum to one along an axis.",
+    _softmax,
+    attrs=(AttrDecl("axis", "int", -1), AttrDecl("dtype", "str", choices=("float32",))),
     cost=per_element(5),
 )
 CAST = OpDef(
-    "cast", "The same numbers in another dtype.", _cast, attrs=(AttrDecl("dtype", "str", required=True, choices=DTYPES),), positionwise=True
+    "cast",
+    "The same numbers in another dtype.",
+    _cast,
+    attrs=(AttrDecl("dtype", "str", required=True, choices=DTYPES),),
+    positionwise=True,
 )

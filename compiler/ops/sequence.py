@@ -35,14 +35,20 @@ def _attention(call: OpCall) -> Typing:
         _equal(q.shape[0], call.inputs[name].shape[0], f"`q` and `{name}` differ in the batch axis", name)
     mask = call.inputs.get("mask")
     if mask is not None:
-        _need(mask.rank in (2, 4) and mask.dtype == "bool", f"`mask` is bool[B, K] or [B, heads, T, K], found {mask}", "mask")
+        _need(
+            mask.rank in (2, 4) and mask.dtype == "bool",
+            f"`mask` is bool[B, K] or [B, heads, T, K], found {mask}",
+            "mask",
+        )
         keys = mask.shape[-1]
         _equal(keys, k.shape[2], f"the mask covers {keys} keys, there are {k.shape[2]}", "mask")
     if "bias" in call.inputs:
         _check_bias(call.inputs["bias"], (*q.shape[:3], k.shape[2]))
     window = call.attrs["window"]
     if window is not None and (not isinstance(window, int) or window < 1 or not call.attrs["causal"]):
-        raise OpFault("bad-value", f"a window is a number of keys of causal attention, not {window}", attr="window")
+        raise OpFault(
+            "bad-value", f"a window is a number of keys of causal attention, not {window}", attr="window"
+        )
     return Typing({"y": TensorType(q.dtype, (*q.shape[:3], v.shape[3]))})
 
 
@@ -86,7 +92,12 @@ def _rotate(call: OpCall) -> Typing:
     _need(angle.rank == 3, f"`angle` needs axes [B, T, F], found {angle.axes()}", "angle")
     _equal(x.shape[2], angle.shape[1], f"there are {x.shape[2]} vectors and {angle.shape[1]} angles", "angle")
     pairs = dim(2) * angle.shape[2]
-    _equal(x.shape[3], pairs, f"{angle.shape[2]} angles rotate {pairs} numbers, head_dim is {x.shape[3]}", "angle")
+    _equal(
+        x.shape[3],
+        pairs,
+        f"{angle.shape[2]} angles rotate {pairs} numbers, head_dim is {x.shape[3]}",
+        "angle",
+    )
     return Typing({"y": x})
 
 
@@ -98,7 +109,9 @@ def _cache(call: OpCall) -> Typing:
     for name, found in call.inputs.items():
         at = cache_axis(found, axis)
         if at is None:
-            raise OpFault("shape-mismatch", f"`{name}` {found.axes()} has no axis `{call.attrs['axis']}`", port=name)
+            raise OpFault(
+                "shape-mismatch", f"`{name}` {found.axes()} has no axis `{call.attrs['axis']}`", port=name
+            )
         size = call.keys(axis) if call.attrs["mode"] == "append" else axis
         outputs[name] = TensorType(found.dtype, (*found.shape[:at], size, *found.shape[at + 1 :]))
     return Typing(outputs)
@@ -115,7 +128,9 @@ def gather_sides(call: OpCall) -> tuple[Pattern, int]:
     pattern = parse_pattern(text)
     marked = [k for k, g in enumerate(pattern.inputs[0]) if g.bracketed]
     if len(pattern.inputs) != 2 or len(marked) != 1:
-        raise OpFault("bad-pattern", f"`{text}` is written `A [K] D, A -> A D`: two inputs, one bracket", attr="pattern")
+        raise OpFault(
+            "bad-pattern", f"`{text}` is written `A [K] D, A -> A D`: two inputs, one bracket", attr="pattern"
+        )
     return pattern, marked[0]
 
 
@@ -131,7 +146,9 @@ def _gather(call: OpCall) -> Typing:
     known = {g.name for side in pattern.inputs for g in side} - {pattern.inputs[0][axis].name}
     lost = [g.name for g in pattern.output if g.name not in known]
     if lost:
-        raise OpFault("bad-pattern", f"the output axis `{lost[0]}` of `{text}` is in no input", attr="pattern")
+        raise OpFault(
+            "bad-pattern", f"the output axis `{lost[0]}` of `{text}` is in no input", attr="pattern"
+        )
     return Typing({"y": TensorType(x.dtype, axes.shape(pattern.output, text))})
 
 
@@ -177,7 +194,7 @@ ROTATION = OpDef(
 )
 ROTATE = OpDef(
     "rotate",
-    "Pairs of numbers rotated by angles: (i, i + F) in the half style, (2i, 2i + 1) interleaved (Su et al. 2021).",
+    "Pairs of numbers turned by angles: (i, i + F) in style half, (2i, 2i + 1) interleaved (Su et al. 2021).",
     _rotate,
     inputs=(PortDecl("x"), PortDecl("angle")),
     attrs=(AttrDecl("style", "str", "half", choices=("half", "interleaved")),),

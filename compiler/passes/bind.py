@@ -14,6 +14,9 @@ from compiler.source.text import Span
 from compiler.syntax.expr import Expr, Name
 from compiler.syntax.types import Axis, TypePattern
 
+#: The cure where two sizes are neither proved equal nor proved different.
+UNPROVED = "nothing says that these sizes are equal: give both axes one name, or make them so"
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -74,14 +77,21 @@ class Binder:
         notes = [Note(f"`{port.name}` is declared {port.pattern}", port.span)]
         if name in self.origins:
             origin = self.origins[name]
-            notes.insert(0, Note(f"`{name}` = {expected} comes from `{origin.port}`: {origin.found}", origin.span))
+            notes.insert(
+                0, Note(f"`{name}` = {expected} comes from `{origin.port}`: {origin.found}", origin.span)
+            )
         label = name or "the axis"
+        refuted = proof is Proof.REFUTED
+        clash = (
+            f"but receives {size}" if refuted else f"which cannot be proved equal to the {size} it receives"
+        )
         raise self.diagnostics.error(
-            "shape-mismatch" if proof is Proof.REFUTED else "shape-unknown",
-            f"`{port.name}` of {self.title} has {label} = {expected}, but receives {size} in {found.axes()}",
+            "shape-mismatch" if refuted else "shape-unknown",
+            f"`{port.name}` of {self.title} has {label} = {expected}, {clash} in {found.axes()}",
             span,
             label=str(found),
             notes=tuple(notes),
+            help="" if refuted else UNPROVED,
         )
 
     def _is_param(self, name: str) -> bool:
@@ -93,6 +103,7 @@ class Binder:
 
     def expected(self, size: Expr, port: InputPort) -> Dim:
         """The size that an axis is declared to have."""
+
         def lookup(name: Name) -> Value:
             if name.name in self.dims:
                 return self.dims[name.name]

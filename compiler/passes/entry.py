@@ -10,7 +10,11 @@ from compiler.source.text import Span
 from compiler.syntax.model_spec import ModelSpec
 
 #: distribution -> its parameters
-INITS: dict[str, tuple[str, ...]] = {"normal": ("std", "mean"), "uniform": ("low", "high"), "constant": ("value",)}
+INITS: dict[str, tuple[str, ...]] = {
+    "normal": ("std", "mean"),
+    "uniform": ("low", "high"),
+    "constant": ("value",),
+}
 
 
 def entry_points(spec: ModelSpec, scope: Scope) -> tuple[Method, ...]:
@@ -22,7 +26,9 @@ def entry_points(spec: ModelSpec, scope: Scope) -> tuple[Method, ...]:
             for name, ref in written.outputs.items():
                 found = scope.find(ref)
                 if found is None:
-                    raise scope.diagnostics.error("bad-method", f"the output `{name}` of `{key}` is absent", ref.span)
+                    raise scope.diagnostics.error(
+                        "bad-method", f"the output `{name}` of `{key}` is absent", ref.span
+                    )
                 outputs[str(name)] = found.ref
             cut: dict[str, Ref] = {}
             for name, ref in written.cut.items():
@@ -55,12 +61,19 @@ def check_init(value: Value, span: Span, scope: Scope) -> None:
     if isinstance(value, Record) and len(value.items) == 1:
         name, params = value.items[0]
         if name not in INITS:
-            scope.diagnostics.error("bad-value", f"there is no init `{name}`", span, help=did_you_mean(name, INITS))
-        elif name == "constant" or (isinstance(params, Record) and all(k in INITS[name] for k, _ in params.items)):
+            scope.diagnostics.error(
+                "bad-value", f"there is no init `{name}`", span, help=did_you_mean(name, INITS)
+            )
+        elif name == "constant" or (
+            isinstance(params, Record) and all(k in INITS[name] for k, _ in params.items)
+        ):
             return
         else:
             scope.diagnostics.error("bad-value", f"`{name}` takes " + ", ".join(INITS[name]), span)
         return
     scope.diagnostics.error(
-        "bad-value", "an init is `zeros`, `ones`, `xavier_uniform` or a distribution", span, help="{normal: {std: 0.02}}"
+        "bad-value",
+        "an init is `zeros`, `ones`, `xavier_uniform` or a distribution",
+        span,
+        help="{normal: {std: 0.02}}",
     )

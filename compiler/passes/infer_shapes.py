@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note
-from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.dims import Dim, Proof, dim, symbol
 from compiler.ir.graph import Attr, Block, Graph, Node, OpNode, Ref, RepeatNode, SameNode, UseNode
-from compiler.ir.opdef import OpCall, OpFault, Typing
+from compiler.ir.opdef import OpCall, OpDef, OpFault
 from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value, ValueFault
 from compiler.ops.table import OPS
-from compiler.passes.bind import Binder, forced
+from compiler.passes.bind import UNPROVED, Binder, forced
+from compiler.passes.judge import check_bounds, check_member_name, check_shares, checked_attribute, has_cache
 from compiler.source.text import Span
 
 MAX_ELEMENTS = 2**40
@@ -24,7 +24,7 @@ KEY_LENGTH = "K"
 def infer_shapes(graph: Graph) -> TypedGraph:
     """Raises CompileError with every shape and dtype fault that does not follow from another."""
     cached: frozenset[Dim] = frozenset()
-    if _holds(graph.root, "cache"):
+    if has_cache(graph.root):
         scout = _Inference(Diagnostics(), cached)  # finds the lengths; its faults are found again below
         with scout.diagnostics.recover():
             scout.root(graph)
@@ -33,35 +33,10 @@ def infer_shapes(graph: Graph) -> TypedGraph:
     root = None
     with inference.diagnostics.recover():
         root = inference.root(graph)
-    _check_bounds(graph, root, inference.diagnostics)
+    check_bounds(graph.max_dims, root, inference.diagnostics)
     inference.diagnostics.check()
     assert root is not None
     return TypedGraph(graph, root, cached)
-
-
-def _check_bounds(graph: Graph, root: TypedBlock | None, diagnostics: Diagnostics) -> None:
-    """`dims` bounds lengths that some input has, by whole numbers."""
-    lengths = {str(d) for t in (root.inputs.values() if root else ()) for d in t.shape if d.constant is None}
-    for name, bound in graph.max_dims.items():
-        if root is not None and name not in lengths:
-            diagnostics.error("bad-dim", f"no input has a free axis `{name}`", bound.span, help=did_you_mean(name, lengths))
-        if not isinstance(bound.value, int) or isinstance(bound.value, bool) or bound.value < 1:
-            diagnostics.error("bad-dim", f"the bound of `{name}` is no positive whole number", bound.span)
-
-
-def _holds(block: Block, op: str) -> bool:
-    """Whether a block, or one below it, has a node of an op."""
-    for node in block.nodes:
-        match node.action:
-            case OpNode(op=name) if name == op:
-                return True
-            case UseNode(block=inner) if _holds(inner, op):
-                return True
-            case RepeatNode(bodies=bodies) if any(_holds(body, op) for body in bodies):
-                return True
-            case _:
-                continue
-    return False
 
 
 @dataclass
@@ -88,7 +63,9 @@ class _Inference:
         """The spec itself, its inputs symbolic."""
         return self.block(graph.root, {p.name: None for p in graph.root.inputs}, {})
 
-    def block(self, block: Block, types: Mapping[str, TensorType | None], spans: Mapping[str, Span]) -> TypedBlock:
+    def block(
+        self, block: Block, types: Mapping[str, TensorType | None], spans: Mapping[str, Span]
+    ) -> TypedBlock:
         """Type an instance. A type of None marks an input of the spec, whose free dims become symbols."""
         title = f"block `{block.name}`" if block.path else f"spec `{block.name}`"
         binder = Binder(title, block.path, self._params(block), self.diagnostics)
@@ -107,9 +84,13 @@ class _Inference:
         for node in block.nodes:
             with self.diagnostics.recover():
                 typed = self._node(node, here)
+                check_member_name(node, typed, self.diagnostics)
                 here.nodes[node.name] = typed
                 here.spans[node.name] = node.span
-                for found in (*typed.outputs.values(), *(TensorType(w.dtype, w.shape) for w in typed.weights)):
+                for found in (
+                    *typed.outputs.values(),
+                    *(TensorType(w.dtype, w.shape) for w in typed.weights),
+                ):
                     self._check_size(found, node)
                 for port_name, found in typed.outputs.items():
                     here.types[Ref(node.name, port_name)] = found
@@ -148,7 +129,9 @@ class _Inference:
         shape: list[Dim] = []
         for axis in port.pattern.axes:
             if axis.size is None:
-                raise self.diagnostics.error("bad-pattern", f"a spec input cannot hold `...`: {port.pattern}", port.span)
+                raise self.diagnostics.error(
+                    "bad-pattern", f"a spec input cannot hold `...`: {port.pattern}", port.span
+                )
             label = axis.name
             if label is not None and label not in block.params:
                 shape.append(symbol(label))
@@ -189,11 +172,14 @@ class _Inference:
         assert isinstance(carried, Ref)
         before = here.types[carried]
         total = dim(0)
-        for child, count in zip(children, [action.layers.count(k) for k in range(len(children))], strict=True):
+        for child, count in zip(
+            children, [action.layers.count(k) for k in range(len(children))], strict=True
+        ):
             after = next(iter(_outputs(child).values()))
-            if not _same(before, after):
+            proof = _same(before, after)
+            if proof is not Proof.PROVED:
                 raise self.diagnostics.error(
-                    "shape-mismatch",
+                    "shape-mismatch" if proof is Proof.REFUTED else "shape-unknown",
                     f"the layers of `{node.name}` do not chain: one takes {before} and gives {after}",
                     node.span,
                     notes=(Note(f"the block `{child.block.name}` gives it here", _output_span(child)),),
@@ -205,7 +191,14 @@ class _Inference:
 
     def _same(self, node: Node, target: str, here: _Open) -> TypedNode:
         original = here.nodes[target]
-        again = Node(node.name, node.span, original.node.action, node.inputs, node.outputs, input_spans=node.input_spans)
+        again = Node(
+            node.name,
+            node.span,
+            original.node.action,
+            node.inputs,
+            node.outputs,
+            input_spans=node.input_spans,
+        )
         typed = self._node(again, here)
         if [w.shape for w in typed.weights] != [w.shape for w in original.weights]:
             raise self.diagnostics.error(
@@ -218,7 +211,7 @@ class _Inference:
 
     def _op(self, node: Node, action: OpNode, here: _Open) -> TypedNode:
         op = OPS[action.op]
-        attrs = {n: self._attr(a, here.block) for n, a in action.attrs.items()}
+        attrs = {n: self._attr(op, n, a, here.block) for n, a in action.attrs.items()}
         call = self._call(node, attrs, here)
         if action.op == "cache" and attrs["mode"] == "append":
             self.lengths |= {size for size in [call.axes(str(attrs["axis"]))] if size is not None}
@@ -228,14 +221,19 @@ class _Inference:
         except OpFault as fault:
             raise self._fault(fault, node, action, here) from None
         weights = tuple(w for w in typing.weights if w.name not in action.shares)
-        self._check_shares(node, action, typing, here)
+        check_shares(node, action, typing, here.nodes, self.diagnostics)
         return TypedNode(node, typing.outputs, attrs, weights, flops)
 
-    def _attr(self, attr: Attr, block: Block) -> Value:
+    def _attr(self, op: OpDef, name: str, attr: Attr, block: Block) -> Value:
+        decl = op.attr(name)
+        assert decl is not None
         try:
-            return forced(attr.value, self.dims)
+            value = forced(attr.value, self.dims)
         except ValueFault as fault:
-            raise self.diagnostics.error("expr-value", str(fault), attr.span, notes=self._dim_notes(block)) from None
+            raise self.diagnostics.error(
+                "expr-value", str(fault), attr.span, notes=self._dim_notes(block)
+            ) from None
+        return checked_attribute(decl, value, attr, op.name, self.diagnostics)
 
     def _call(self, node: Node, attrs: Mapping[str, Value], here: _Open) -> OpCall:
         single: dict[str, TensorType] = {}
@@ -245,7 +243,6 @@ class _Inference:
                 lists[port] = tuple(here.types[r] for r in ref)
             else:
                 single[port] = here.types[ref]
-
         def axes(name: str) -> Dim | None:
             if name in here.binder.dims:
                 return here.binder.dims[name]
@@ -262,24 +259,6 @@ class _Inference:
         """How many keys queries of a length meet: K where earlier ones are remembered."""
         return symbol(KEY_LENGTH) if length in self.cached else length
 
-    def _check_shares(self, node: Node, action: OpNode, typing: Typing, here: _Open) -> None:
-        """A shared weight exists, belongs to an earlier node, and has the shape that this op needs."""
-        for name, attr in action.shares.items():
-            own = next((w for w in typing.weights if w.name == name), None)
-            owner, _, weight = str(attr.value).rpartition(".")
-            found = next((w for w in here.nodes[owner].weights if w.name == weight), None) if owner in here.nodes else None
-            if own is None or found is None:
-                known = [f"{n}.{w.name}" for n, t in here.nodes.items() for w in t.weights]
-                missing = f"op `{action.op}` has no weight `{name}`" if own is None else f"there is no weight `{attr.value}`"
-                raise self.diagnostics.error("unknown-ref", missing, attr.span, help="known here: " + ", ".join(known[:8]))
-            if [d.constant for d in own.shape] != [d.constant for d in found.shape]:
-                raise self.diagnostics.error(
-                    "shape-mismatch",
-                    f"`{node.name}.{name}` is {_shape(own.shape)}, `{attr.value}` is {_shape(found.shape)}",
-                    attr.span,
-                    notes=(Note(f"`{owner}` stands here", here.spans[owner]),),
-                )
-
     def _fault(self, fault: OpFault, node: Node, action: OpNode, here: _Open) -> Abort:
         """An op's refusal as a diagnostic: at the input or attribute that disagrees, with where each input is from."""
         span = node.input_spans.get(fault.port, node.span)
@@ -288,9 +267,12 @@ class _Inference:
         notes: list[Note] = []
         for port, refs in node.inputs.items():
             for ref in refs if isinstance(refs, tuple) else (refs,):
-                notes.append(Note(f"`{port}` is {here.types[ref]}, from `{ref.node}`", here.spans.get(ref.node)))
+                notes.append(
+                    Note(f"`{port}` is {here.types[ref]}, from `{ref.node}`", here.spans.get(ref.node))
+                )
+        cure = fault.help or (UNPROVED if fault.code == "shape-unknown" else "")
         return self.diagnostics.error(
-            fault.code, f"`{node.name}` ({action.op}): {fault.message}", span, notes=tuple(notes), help=fault.help
+            fault.code, f"`{node.name}` ({action.op}): {fault.message}", span, notes=tuple(notes), help=cure
         )
 
     def _check_size(self, found: TensorType, node: Node) -> None:
@@ -298,7 +280,9 @@ class _Inference:
         for size in found.shape:
             fixed *= size.constant or 1
         if fixed > MAX_ELEMENTS:
-            self.diagnostics.error("too-large", f"`{node.name}` is {found}: more than 2^40 elements", node.span)
+            self.diagnostics.error(
+                "too-large", f"`{node.name}` is {found}: more than 2^40 elements", node.span
+            )
 
 
 def _outputs(child: TypedBlock) -> dict[str, TensorType]:
@@ -314,11 +298,8 @@ def _output_span(child: TypedBlock) -> Span:
     return next(iter(child.block.output_spans.values()))
 
 
-def _same(a: TensorType, b: TensorType) -> bool:
+def _same(a: TensorType, b: TensorType) -> Proof:
     if a.rank != b.rank or a.dtype != b.dtype:
-        return False
-    return all(x.compare(y) is Proof.PROVED for x, y in zip(a.shape, b.shape, strict=True))
-
-
-def _shape(dims: tuple[Dim, ...]) -> str:
-    return "[" + ", ".join(map(str, dims)) + "]"
+        return Proof.REFUTED
+    proofs = {x.compare(y) for x, y in zip(a.shape, b.shape, strict=True)}
+    return next((p for p in (Proof.REFUTED, Proof.UNKNOWN) if p in proofs), Proof.PROVED)

@@ -27,7 +27,9 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
         return body
     if limit == 0:
         assert body.extends is not None
-        raise diagnostics.error("cycle", "this `extends` never ends", body.extends.span, help="break the circle")
+        raise diagnostics.error(
+            "cycle", "this `extends` never ends", body.extends.span, help="break the circle"
+        )
     base = flatten(parent, parent_of, diagnostics, limit - 1)
     updates: dict[str, object] = {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED}
     updates["outputs"] = body.outputs or base.outputs  # a child that lists outputs lists all of them
@@ -63,14 +65,20 @@ def _edit(nodes: dict[Key, NodeSpec], body: Body, diagnostics: Diagnostics) -> d
 def _check_conflicts(body: Body, diagnostics: Diagnostics) -> None:
     """No two verbs may touch one node, nor two paths of `set` lie inside each other."""
     claims: dict[str, Span] = {}
-    for name, span in [(str(n.value), n.span) for n in body.remove] + [(str(k), k.span) for k in body.replace]:
+    for name, span in [(str(n.value), n.span) for n in body.remove] + [
+        (str(k), k.span) for k in body.replace
+    ]:
         if name in claims:
-            diagnostics.error("conflict", f"two edits touch `{name}`", span, notes=(Note("the other", claims[name]),))
+            diagnostics.error(
+                "conflict", f"two edits touch `{name}`", span, notes=(Note("the other", claims[name]),)
+            )
         claims[name] = span
     for path in body.set:
         for other, span in claims.items():
             if path == other or path.startswith(other + ".") or other.startswith(path + "."):
-                diagnostics.error("conflict", f"two edits touch `{path}`", path.span, notes=(Note("the other", span),))
+                diagnostics.error(
+                    "conflict", f"two edits touch `{path}`", path.span, notes=(Note("the other", span),)
+                )
         claims[path] = path.span
 
 
@@ -89,7 +97,9 @@ def _insert(nodes: dict[Key, NodeSpec], insert: InsertSpec, diagnostics: Diagnos
     return out
 
 
-def _append(nodes: dict[Key, NodeSpec], new: dict[Key, NodeSpec], diagnostics: Diagnostics) -> dict[Key, NodeSpec]:
+def _append(
+    nodes: dict[Key, NodeSpec], new: dict[Key, NodeSpec], diagnostics: Diagnostics
+) -> dict[Key, NodeSpec]:
     """Nodes put behind others; the first is wired to the last of them unless it says otherwise."""
     last = next(reversed(nodes), None)
     for name, node in chain(new, diagnostics).items():
@@ -112,4 +122,6 @@ def _find(nodes: dict[Key, NodeSpec], name: str, span: Span, diagnostics: Diagno
     for key in nodes:
         if key == name:
             return key
-    raise diagnostics.error("bad-path", f"there is no node `{name}` to edit", span, help=did_you_mean(name, nodes))
+    raise diagnostics.error(
+        "bad-path", f"there is no node `{name}` to edit", span, help=did_you_mean(name, nodes)
+    )

@@ -24,7 +24,9 @@ class Library:
     _texts: dict[Path, SourceFile] = field(default_factory=dict[Path, SourceFile])
     _folders: dict[Path, dict[str, list[Path]]] = field(default_factory=dict[Path, dict[str, list[Path]]])
 
-    def spec(self, source: str | Path, span: Span | None = None, beside: SourceFile | None = None) -> ParsedFile:
+    def spec(
+        self, source: str | Path, span: Span | None = None, beside: SourceFile | None = None
+    ) -> ParsedFile:
         """The file of a spec, by path or by name. Raises CompileError."""
         return self._parsed(find_spec(source, span, beside), needs_spec=True)
 
@@ -47,10 +49,17 @@ class Library:
                 return self._parsed(paths[0]).blocks[name]
         raise self._unknown(name, span, own, diagnostics)
 
+    def private_blocks(self, file: SourceFile) -> dict[str, BlockSpec]:
+        """The blocks of a file's further documents."""
+        own = self._files.get(file.path) if file.path is not None else None
+        return own.blocks if own is not None else {}
+
     def _unknown(self, name: str, span: Span, own: ParsedFile | None, diagnostics: Diagnostics) -> Abort:
         known = {n for folder in self._block_folders(span.file) for n in self._index(folder)}
         known |= set(own.blocks) if own is not None else set()
-        return diagnostics.error("unknown-block", f"there is no block `{name}`", span, help=did_you_mean(name, known))
+        return diagnostics.error(
+            "unknown-block", f"there is no block `{name}`", span, help=did_you_mean(name, known)
+        )
 
     def _block_folders(self, home: SourceFile) -> list[Path]:
         folders: list[Path] = []
@@ -105,7 +114,9 @@ def find_spec(source: str | Path, span: Span | None = None, beside: SourceFile |
         if path.is_file():
             return path
     known = {p.stem for folder in folders for p in folder.glob("*.yaml")}
-    raise fail("not-found", f"there is no spec `{text}`", span, help=did_you_mean(text, known) or "see `list`")
+    raise fail(
+        "not-found", f"there is no spec `{text}`", span, help=did_you_mean(text, known) or "see `list`"
+    )
 
 
 def spec_names() -> list[str]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,18 +15,33 @@ from compiler.source.text import SourceFile
 from compiler.syntax.model_spec import ModelSpec
 from compiler.syntax.yaml import Key, Map, parse_yaml
 
+_PATH = re.compile(r"[A-Za-z0-9_]+(\.[A-Za-z0-9_]+)*\Z")
+
 
 def parse_overrides(values: Mapping[str, Any]) -> Map:
     """Python values (strings that begin with `=` are expressions) as located YAML: path -> value."""
     out = Map()
     for path, value in values.items():
-        try:
-            text = json.dumps(value)
-        except TypeError:
-            raise fail("wrong-type", f"`set` cannot hold {type(value).__name__} for `{path}`", None) from None
-        (document,) = parse_yaml(SourceFile("set", f"{path}: {text}\n"))
+        _check_path(path)
+        (document,) = parse_yaml(SourceFile("<set>", f"{path}: {_written(path, value)}\n"))
         out.update(document)
     return out
+
+
+def _written(path: str, value: Any) -> str:
+    """A Python value as YAML."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return {"inf": ".inf", "-inf": "-.inf"}.get(str(value), ".nan")
+    try:
+        return json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        raise fail("wrong-type", f"`set` cannot hold {type(value).__name__} for `{path}`", None) from None
+
+
+def _check_path(path: object) -> None:
+    if not isinstance(path, str) or not _PATH.match(path):
+        message = f"`{path}` is no path of a param"
+        raise fail("usage", message, None, help="write the names of params, joined by dots: `rope.base`")
 
 
 def parse_settings(settings: list[str]) -> dict[str, Any]:
@@ -36,7 +53,8 @@ def parse_settings(settings: list[str]) -> dict[str, Any]:
             raise fail("usage", f"`--set {setting}` is not written `path=value`", None)
         if path in out:
             raise fail("usage", f"`--set {path}` stands twice", None)
-        (document,) = parse_yaml(SourceFile("--set", f"{path}: {_quoted(text)}\n"))
+        _check_path(path)
+        (document,) = parse_yaml(SourceFile("<set>", f"{path}: {_quoted(text)}\n"))
         out[path] = plain(document[next(iter(document))])
     return out
 

@@ -11,7 +11,15 @@ from compiler.syntax.schema import Value
 from compiler.syntax.yaml import Key, Located, Map
 
 #: Fields of a node that a path may name.
-_FIELDS = {"use": "use", "op": "op", "when": "when", "repeat": "repeat", "else": "other", "order": "order", "reuse": "reuse"}
+_FIELDS = {
+    "use": "use",
+    "op": "op",
+    "when": "when",
+    "repeat": "repeat",
+    "else": "other",
+    "order": "order",
+    "reuse": "reuse",
+}
 
 
 def set_in_nodes(
@@ -22,9 +30,13 @@ def set_in_nodes(
     if head not in nodes:
         raise _lost(path, head, nodes, diagnostics)
     if not rest:
-        raise diagnostics.error("bad-path", f"`{path}` names a whole node", path.span, help="use `replace:` for a node")
+        raise diagnostics.error(
+            "bad-path", f"`{path}` names a whole node", path.span, help="use `replace:` for a node"
+        )
     key = next(k for k in nodes if k == head)
-    return {k: set_in_node(n, rest, value, path.span, diagnostics) if k == key else n for k, n in nodes.items()}
+    return {
+        k: set_in_node(n, rest, value, path.span, diagnostics) if k == key else n for k, n in nodes.items()
+    }
 
 
 def set_in_node(node: NodeSpec, path: str, value: Value, span: Span, diagnostics: Diagnostics) -> NodeSpec:

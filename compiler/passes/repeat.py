@@ -20,7 +20,7 @@ from compiler.syntax.schema import Value as Written
 from compiler.syntax.yaml import Key, Located, Map, Seq
 
 if TYPE_CHECKING:
-    from compiler.passes.resolve import Resolver
+    from compiler.passes.elaborate import Elaborator
 
 MAX_LAYERS = 4096
 
@@ -34,7 +34,9 @@ class Layer:
     signature: tuple[Value, ...]
 
 
-def elaborate_repeat(resolver: Resolver, key: Key, spec: NodeSpec, scope: Scope, wires: Mapping[str, Wire]) -> Built:
+def elaborate_repeat(
+    elaborator: Elaborator, key: Key, spec: NodeSpec, scope: Scope, wires: Mapping[str, Wire]
+) -> Built:
     """The step of a node with `repeat`."""
     assert spec.repeat is not None
     count = _count(spec.repeat, scope)
@@ -52,14 +54,16 @@ def elaborate_repeat(resolver: Resolver, key: Key, spec: NodeSpec, scope: Scope,
             index[identity] = len(bodies)
             overlay = scope.layer(i, count)
             node = spec
-            for path, value in layer.edits:
-                node = set_in_node(node, path, value, path.span, scope.diagnostics)
-            target = resolver.targets.find(node, overlay)
+            for edit, value in layer.edits:
+                node = set_in_node(node, edit, value, edit.span, scope.diagnostics)
+            target = elaborator.targets.find(node, overlay)
             if target.block is None:
-                raise scope.diagnostics.error("bad-repeat", f"a repeat needs a block, {target.title} is none", key.span)
-            shape = resolver.shape(target)
+                raise scope.diagnostics.error(
+                    "bad-repeat", f"a repeat needs a block, {target.title} is none", key.span
+                )
+            shape = elaborator.shape(target)
             path = join(scope.path, str(key)) + (f"[{len(bodies)}]" if bodies else "")
-            made = resolver.instance(target, wires, path, scope, key.span)
+            made = elaborator.instance(target, wires, path, scope, key.span)
             bodies.append(made.block)
             captured |= made.captured
             labels.append(layer.label)
@@ -139,7 +143,10 @@ def _kind(spec: NodeSpec, i: int, n: int, scope: Scope) -> str:
     for name in order:
         if name not in spec.kinds:
             raise scope.diagnostics.error(
-                "bad-repeat", f"there is no kind `{name}`", spec.order.span, help=did_you_mean(str(name), spec.kinds)
+                "bad-repeat",
+                f"there is no kind `{name}`",
+                spec.order.span,
+                help=did_you_mean(str(name), spec.kinds),
             )
     if n % len(order) and spec.tail is None:
         raise scope.diagnostics.error(
@@ -163,7 +170,10 @@ def _layers_at(written: Written, n: int, scope: Scope) -> frozenset[int]:
     if isinstance(value, tuple) and all(isinstance(v, int) and -n <= v < n for v in value):
         return frozenset(v % n for v in value)
     raise scope.diagnostics.error(
-        "bad-repeat", f"`at` is no list of layers below {n}, slice or condition", written.span, help='"0:3", [-1], "=i % 2 == 0"'
+        "bad-repeat",
+        f"`at` is no list of layers below {n}, slice or condition",
+        written.span,
+        help='"0:3", [-1], "=i % 2 == 0"',
     )
 
 
@@ -184,5 +194,7 @@ def _modules(spec: NodeSpec, n: int, scope: Scope) -> tuple[int, ...]:
         return tuple(range(n))
     modules = tuple(scope.layer(i, n).value(spec.reuse) for i in range(n))
     if not all(isinstance(m, int) and 0 <= m < n for m in modules):
-        raise scope.diagnostics.error("bad-repeat", f"`reuse` gives no module below {n} for some layer", spec.reuse.span)
+        raise scope.diagnostics.error(
+            "bad-repeat", f"`reuse` gives no module below {n} for some layer", spec.reuse.span
+        )
     return modules

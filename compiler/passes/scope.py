@@ -134,12 +134,17 @@ class Scope:
             span = written.part(error.start + 1, error.end + 1)
             raise self.diagnostics.error("expr-syntax", error.message, span, help=error.help) from None
         except ValueFault as fault:
-            raise self.diagnostics.error("expr-value", str(fault), written.span, help=_exactness(str(fault))) from None
+            raise self.diagnostics.error(
+                "expr-value", str(fault), written.span, help=_exactness(str(fault))
+            ) from None
 
     def _unknown(self, name: str, span: Span, inputs: frozenset[str]) -> Abort:
         known = self.visible() | inputs
         return self.diagnostics.error(
-            "expr-name", f"there is no param or dim `{name}` in {self.title}", span, help=did_you_mean(name, known)
+            "expr-name",
+            f"there is no param or dim `{name}` in {self.title}",
+            span,
+            help=did_you_mean(name, known),
         )
 
     def visible(self) -> frozenset[str]:
@@ -214,7 +219,9 @@ class Scope:
         hint = did_you_mean(node, self.names)
         if node in self.visible():
             hint = f"`{node}` is a param; a param's value is written `={node}`"
-        return self.diagnostics.error("unknown-ref", f"there is no node or input `{node}` in {self.title}", span, help=hint)
+        return self.diagnostics.error(
+            "unknown-ref", f"there is no node or input `{node}` in {self.title}", span, help=hint
+        )
 
     def capture(self, home: Scope, binding: Binding) -> Binding:
         """A value of an outer scope as an input of this one, handed down through every scope between."""

@@ -59,12 +59,30 @@ def _input(key: Key, written: object, diagnostics: Diagnostics) -> InputDecl:
         default = written.get(Key("default", key.span))
         written = written.get(Key("type", key.span))
     if not isinstance(written, Located) or not isinstance(written.value, str):
-        raise diagnostics.error("wrong-type", f"the input `{key}` has no type", key.span, help="write `float[B, T, D]`")
+        raise diagnostics.error(
+            "wrong-type", f"the input `{key}` has no type", key.span, help="write `float[B, T, D]`"
+        )
     try:
         return InputDecl(key, parse_type(written.value), default, key.span)
     except ExprError as error:
         span = written.part(error.start, error.end)
         raise diagnostics.error("bad-pattern", error.message, span, help=error.help) from None
+
+
+def check_order(body: Body, diagnostics: Diagnostics) -> None:
+    """A spec's inputs become arguments of Python: the required ones come first."""
+    optional: InputDecl | None = None
+    for decl in input_decls(body, diagnostics):
+        if decl.pattern.optional or decl.default is not None:
+            optional = optional or decl
+        elif optional is not None:
+            diagnostics.error(
+                "input-order",
+                f"the required input `{decl.name}` stands behind the optional `{optional.name}`",
+                decl.span,
+                notes=(Note(f"`{optional.name}` is optional", optional.span),),
+                help=f"list `{decl.name}` before `{optional.name}`: inputs become arguments of `forward`, in order",
+            )
 
 
 def dim_names(inputs: tuple[InputDecl, ...], body: Body) -> frozenset[str]:
@@ -105,7 +123,9 @@ def _long_param(key: Key, written: Map, diagnostics: Diagnostics) -> ParamDecl:
     kind = written[Key("type", key.span)]
     word = str(kind.value) if isinstance(kind, Located) else ""
     if word.removesuffix("?") not in PARAM_TYPES:
-        raise diagnostics.error("wrong-type", f"`{word}` is no type of params", key.span, help=", ".join(PARAM_TYPES))
+        raise diagnostics.error(
+            "wrong-type", f"`{word}` is no type of params", key.span, help=", ".join(PARAM_TYPES)
+        )
     default = written.get(Key("default", key.span))
     return ParamDecl(key, word.removesuffix("?"), word.endswith("?"), default, written, key.span)
 
@@ -142,7 +162,9 @@ def check_param(decl: ParamDecl, scope: Scope, default: Value) -> None:
     if value is None and decl.kind is not None and not decl.nullable:
         found = "null"
     fits = kind is None or found is None or found == kind or (kind == "float" and found == "int")
-    fits = fits or (kind == "int" and isinstance(value, float) and decl.kind is None and not isinstance(default, int))
+    fits = fits or (
+        kind == "int" and isinstance(value, float) and decl.kind is None and not isinstance(default, int)
+    )
     fits = fits or {kind, found} == {"block", "str"}
     if not fits:
         scope.diagnostics.error(

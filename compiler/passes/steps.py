@@ -68,7 +68,14 @@ def built(
     inputs |= step.captured
     spans = {name: found.span for name, found in wires.items()}
     node = Node(
-        str(key), key.span, step.action, inputs, step.outputs, guard, fallback.ref if fallback else None, spans
+        str(key),
+        key.span,
+        step.action,
+        inputs,
+        step.outputs,
+        guard,
+        fallback.ref if fallback else None,
+        spans,
     )
     unsure = bool(guard) and fallback is None
     bindings: dict[str, Binding | None] = {

@@ -12,7 +12,7 @@ from compiler.ir.values import spell
 from compiler.passes.inherit import flatten
 from compiler.passes.library import Library
 from compiler.passes.scope import Closure, Given, Scope
-from compiler.passes.wiring import Port, Site
+from compiler.passes.wiring import Site
 from compiler.source.text import Span
 from compiler.syntax.model_spec import BlockSpec, NodeSpec
 from compiler.syntax.yaml import Located
@@ -70,17 +70,18 @@ class Targets:
             self._collect(node, scope, given)
             if node.op is not None:
                 return Target(tuple(sites), given, op=self._op(node.op))
-            assert node.use is not None
-            value = scope.value(node.use)
+            use = node.use
+            assert use is not None
+            value = scope.value(use)
             if isinstance(value, Closure):
                 node, scope = value.node, value.scope
                 sites.append(Site(node, scope))
                 continue
             if not isinstance(value, str):
                 raise self.diagnostics.error(
-                    "wrong-type", f"`use` takes a block, not `{spell(value)}`", node.use.span
+                    "wrong-type", f"`use` takes a block, not `{spell(value)}`", use.span
                 )
-            block, outer = self._block(value, node.use.span, scope)
+            block, outer = self._block(value, use.span, scope)
             return Target(tuple(sites), given, block=block, outer=outer)
         raise self.diagnostics.error("cycle", "block values use each other without end", node.span)
 
@@ -99,20 +100,24 @@ class Targets:
         op = self.ops.get(str(name.value))
         if op is None:
             raise self.diagnostics.error(
-                "unknown-op", f"there is no op `{name.value}`", name.span, help=did_you_mean(str(name.value), self.ops)
+                "unknown-op",
+                f"there is no op `{name.value}`",
+                name.span,
+                help=did_you_mean(str(name.value), self.ops),
             )
         return op
 
     def _block(self, name: str, span: Span, scope: Scope) -> tuple[BlockSpec, Scope | None]:
         if name in scope.inline:
-            return self._flat(scope.inline[name], name, span), scope.inline_home
-        return self._flat(self.library.block(name, span, self.diagnostics), name, span), None
+            return self.flat_block(scope.inline[name], name), scope.inline_home
+        return self.flat_block(self.library.block(name, span, self.diagnostics), name), None
 
-    def _flat(self, block: BlockSpec, name: str, span: Span) -> BlockSpec:
+    def flat_block(self, block: BlockSpec, name: str) -> BlockSpec:
+        """A block with what it inherits, and its name."""
         if id(block) not in self.flat:
             flat = flatten(block, self._parent, self.diagnostics)
             if flat.block is None:
-                flat = flat.model_copy(update={"block": Located(name, span, name)})
+                flat = flat.model_copy(update={"block": Located(name, block.span, name)})
             self.flat[id(block)] = flat
         return self.flat[id(block)]
 

@@ -69,7 +69,13 @@ def wire(
 
 
 def _named(
-    site: Site, ports: Sequence[Port], here: Scope, title: str, span: Span, open_inputs: bool, taken: dict[str, Wire]
+    site: Site,
+    ports: Sequence[Port],
+    here: Scope,
+    title: str,
+    span: Span,
+    open_inputs: bool,
+    taken: dict[str, Wire],
 ) -> dict[str, Wire]:
     """The wires that one `in` gives."""
     written = site.node.inputs
@@ -88,7 +94,9 @@ def _named(
             place = getattr(label, "span", ref.span)
             raise here.diagnostics.error(
                 "unknown-port",
-                f"{title} has no input `{label}`" if not label.isdigit() else f"{title} takes {len(free)} inputs here",
+                f"{title} has no input `{label}`"
+                if not label.isdigit()
+                else f"{title} takes {len(free)} inputs here",
                 place,
                 help=did_you_mean(label, [p.name for p in ports]) if not label.isdigit() else "",
             )
@@ -99,7 +107,11 @@ def _named(
 
 
 def _entries(
-    written: Located | Map | Seq, free: Sequence[Port], open_inputs: bool, title: str, diagnostics: Diagnostics
+    written: Located | Map | Seq,
+    free: Sequence[Port],
+    open_inputs: bool,
+    title: str,
+    diagnostics: Diagnostics,
 ) -> list[tuple[str, Located | Seq]]:
     """`in` as (port name or position, reference or references), named ones first."""
     if isinstance(written, Map):

@@ -1,20 +1,21 @@
 """The expression grammar: one parser for params, dims and `map`. No eval anywhere.
 
-    expr    := or ["if" or "else" expr]
-    or      := and {"or" and} ;  and := not {"and" not} ;  not := "not" not | compare
-    compare := sum [("==" | "!=" | "<" | "<=" | ">" | ">=") sum]
-    sum     := term {("+" | "-") term} ;  term := factor {("*" | "/" | "//" | "%") factor}
-    factor  := "-" factor | power ;  power := postfix ["**" factor]
-    postfix := atom {"[" expr "]"} ;  atom := number | string | name | name "(" args ")" | "(" expr ")" | "[" args "]"
+expr    := or ["if" or "else" expr]
+or      := and {"or" and} ;  and := not {"and" not} ;  not := "not" not | compare
+compare := sum [("==" | "!=" | "<" | "<=" | ">" | ">=") sum]
+sum     := term {("+" | "-") term} ;  term := factor {("*" | "/" | "//" | "%") factor}
+factor  := "-" factor | power ;  power := postfix ["**" factor]
+postfix := atom {"[" expr "]"} ;  atom := number | string | name | name "(" args ")" | "(" expr ")" | "[" args "]"
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from compiler.diagnostics.suggest import did_you_mean
+from compiler.syntax.tokens import ExprError as ExprError
+from compiler.syntax.tokens import Token, hint, number, tokenize
 
 MAX_LENGTH = 400
 MAX_DEPTH = 40
@@ -25,14 +26,6 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
     "int": (1, 1), "sign": (1, 1), "clamp": (3, 3), "log": (1, 1), "exp": (1, 1), "sqrt": (1, 1),
     "sin": (1, 1), "cos": (1, 1), "tanh": (1, 1), "sigmoid": (1, 1), "present": (1, 1), "len": (1, 1),
 }  # fmt: skip
-
-
-class ExprError(Exception):
-    """A fault in the text of an expression at [start, end)."""
-
-    def __init__(self, message: str, start: int, end: int, help: str = "") -> None:
-        super().__init__(message)
-        self.message, self.start, self.end, self.help = message, start, end, help
 
 
 @dataclass(frozen=True)
@@ -86,13 +79,7 @@ class ListExpr:
 
 Expr = Const | Name | Unary | Binary | IfElse | Call | Item | ListExpr
 
-_TOKEN = re.compile(
-    r"\s*(?:(?P<number>[0-9]+\.?[0-9]*(?:[eE][-+]?[0-9]+)?|\.[0-9]+(?:[eE][-+]?[0-9]+)?)"
-    r"|(?P<name>[A-Za-z_][A-Za-z0-9_]*)|(?P<string>\"[^\"]*\"|'[^']*')"
-    r"|(?P<op>\*\*|//|==|!=|<=|>=|[-+*/%<>()\[\],]))"
-)
 _COMPARE = {"==", "!=", "<", "<=", ">", ">="}
-_WORDS = {"and", "or", "not", "if", "else"}
 _CONSTANTS: dict[str, bool | None] = {"true": True, "false": False, "null": None}
 
 
@@ -133,18 +120,10 @@ def children(expr: Expr) -> tuple[Expr, ...]:
             return ()
 
 
-@dataclass(frozen=True)
-class _Token:
-    kind: str
-    text: str
-    start: int
-    end: int
-
-
 class _Parser:
     def __init__(self, text: str) -> None:
         self.text = text
-        self.tokens = _tokenize(text)
+        self.tokens = tokenize(text)
         self.position = 0
         self.depth = 0
 
@@ -155,10 +134,10 @@ class _Parser:
         return expr
 
     @property
-    def peek(self) -> _Token:
+    def peek(self) -> Token:
         return self.tokens[self.position]
 
-    def take(self) -> _Token:
+    def take(self) -> Token:
         token = self.peek
         self.position += 1
         return token
@@ -178,7 +157,7 @@ class _Parser:
         token = self.peek
         found = "the end of the expression" if token.kind == "end" else f"`{token.text}`"
         message = f"{wanted}, found {found}" if wanted else f"unexpected {found}"
-        return ExprError(message, token.start, max(token.end, token.start + 1), _hint(token.text))
+        return ExprError(message, token.start, max(token.end, token.start + 1), hint(token.text))
 
     def expr(self) -> Expr:
         self.depth += 1
@@ -253,7 +232,7 @@ class _Parser:
         token = self.peek
         if token.kind == "number":
             self.take()
-            return Const(_number(token.text))
+            return Const(number(token.text))
         if token.kind == "string":
             self.take()
             return Const(token.text[1:-1])
@@ -272,16 +251,21 @@ class _Parser:
             return ListExpr(self.arguments("]"))
         raise self.unexpected()
 
-    def call(self, token: _Token) -> Expr:
+    def call(self, token: Token) -> Expr:
         if token.text not in FUNCTIONS:
             raise ExprError(
-                f"there is no function `{token.text}`", token.start, token.end, did_you_mean(token.text, FUNCTIONS)
+                f"there is no function `{token.text}`",
+                token.start,
+                token.end,
+                did_you_mean(token.text, FUNCTIONS),
             )
         args = self.arguments(")")
         fewest, most = FUNCTIONS[token.text]
         if not fewest <= len(args) <= most:
             takes = str(fewest) if fewest == most else f"{fewest} to {most}"
-            raise ExprError(f"`{token.text}` takes {takes} arguments, not {len(args)}", token.start, token.end)
+            raise ExprError(
+                f"`{token.text}` takes {takes} arguments, not {len(args)}", token.start, token.end
+            )
         return Call(token.text, args)
 
     def arguments(self, close: str) -> tuple[Expr, ...]:
@@ -291,40 +275,3 @@ class _Parser:
                 self.expect(",")
             args.append(self.expr())
         return tuple(args)
-
-
-def _tokenize(text: str) -> list[_Token]:
-    tokens: list[_Token] = []
-    position = 0
-    stripped = text.rstrip()
-    while position < len(stripped):
-        match = _TOKEN.match(stripped, position)
-        if match is None:
-            at = position + len(stripped[position:]) - len(stripped[position:].lstrip())
-            raise ExprError(f"unexpected character `{stripped[at]}`", at, at + 1, _hint(stripped[at]))
-        kind = match.lastgroup or ""
-        word = match[kind]
-        if kind == "name" and word in _WORDS:
-            kind = "word"
-        tokens.append(_Token(kind, word, match.start(match.lastgroup or ""), match.end()))
-        position = match.end()
-    tokens.append(_Token("end", "", len(stripped), len(stripped)))
-    return tokens
-
-
-def _number(text: str) -> int | float:
-    return int(text) if text.isdigit() else float(text)
-
-
-def _hint(text: str) -> str:
-    return {
-        "?": "write `a if condition else b`",
-        ":": "write `a if condition else b`",
-        "&": "write `and`",
-        "|": "write `or`",
-        "^": "write `**` for a power",
-        "!": "write `not`",
-        "{": "write the name alone",
-        "$": "write the name alone",
-        "=": "compare with `==`; one `=` at the beginning marks an expression",
-    }.get(text[:1], "")

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import keyword
-import re
 from dataclasses import dataclass
 from typing import TypeVar
 
 from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.source.text import SourceFile, Span
-from compiler.syntax.model_spec import NODE_FORMS, Body, BlockSpec, ModelSpec, NodeSpec
+from compiler.syntax.model_spec import NODE_FORMS, BlockSpec, Body, ModelSpec, NodeSpec
+from compiler.syntax.names import (
+    ADDED_METHODS,
+    CONSTRUCTOR_NAMES,
+    MODULE_ATTRIBUTES,
+    TEXT_NAMES,
+    is_identifier,
+)
 from compiler.syntax.schema import describe, validate
 from compiler.syntax.yaml import Key, Located, Map, parse_yaml
 
 B = TypeVar("B", bound=Body)
-
-_IDENTIFIER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}\Z")
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,11 @@ def parse(file: SourceFile) -> ParsedFile:
             elif "block" in document:
                 block = _checked(validate(BlockSpec, document, diagnostics), diagnostics)
                 assert block.block is not None
+                check_name(str(block.block.value), block.block.span, diagnostics, "a block")
                 if block.block.value in blocks:
-                    raise diagnostics.error("ambiguous-name", f"the block `{block.block.value}` stands twice", block.block.span)
+                    raise diagnostics.error(
+                        "ambiguous-name", f"the block `{block.block.value}` stands twice", block.block.span
+                    )
                 blocks[block.block.value] = block
             else:
                 raise diagnostics.error(
@@ -71,14 +77,17 @@ def is_block_value(data: object) -> bool:
     return isinstance(data, Map) and any(form in data for form in NODE_FORMS)
 
 
-def check_name(key: str, span: Span, diagnostics: Diagnostics, what: str) -> None:
-    """A name that becomes an identifier of the emitted class."""
-    if not _IDENTIFIER.match(key) or keyword.iskeyword(key) or keyword.issoftkeyword(key):
+def check_name(
+    key: str, span: Span, diagnostics: Diagnostics, what: str, taken: frozenset[str] = frozenset()
+) -> None:
+    """A name that becomes an identifier of the emitted text. taken: what that text calls by these names itself."""
+    if not is_identifier(key):
+        cure = "use letters, digits and `_`, begin with a letter, and avoid Python's keywords"
+        diagnostics.error("bad-name", f"`{key}` cannot be the name of {what}", span, help=cure)
+    elif key in taken:
+        message = f"`{key}` cannot be the name of {what}: the emitted text needs `{key}` itself"
         diagnostics.error(
-            "bad-name",
-            f"`{key}` cannot be the name of {what}",
-            span,
-            help="use letters, digits and `_`, begin with a letter, and avoid Python's keywords",
+            "bad-name", message, span, help=f"choose another name, such as `{key.rstrip('_')}_1`"
         )
 
 
@@ -88,11 +97,17 @@ def check_node(node: NodeSpec, key: Key | None, diagnostics: Diagnostics) -> Non
     forms = [f for f in NODE_FORMS if getattr(node, f) is not None]
     if len(forms) != 1:
         found = " and ".join(f"`{f}`" for f in forms) or "none of them"
-        diagnostics.error("missing-field", f"a node has one of `op`, `use` and `same_as`, this one has {found}", span)
+        diagnostics.error(
+            "missing-field", f"a node has one of `op`, `use` and `same_as`, this one has {found}", span
+        )
         return
     if forms[0] != "op" and node.attrs:
         for attr in node.attrs:
-            cure = did_you_mean(attr, NodeSpec.keys()) if forms[0] == "same_as" else "params of a block stand under `with:`"
+            cure = (
+                did_you_mean(attr, NodeSpec.keys())
+                if forms[0] == "same_as"
+                else "params of a block stand under `with:`"
+            )
             diagnostics.error("unknown-field", f"unknown field `{attr}`", attr.span, help=cure)
     if forms[0] != "use":
         for field in ("repeat", "params", "kinds", "order", "where", "reuse"):
@@ -103,19 +118,37 @@ def check_node(node: NodeSpec, key: Key | None, diagnostics: Diagnostics) -> Non
 
 def _checked(body: B, diagnostics: Diagnostics) -> B:
     """Names are identifiers, nodes are well formed, implicit inputs are fixed."""
-    for group, what in (("params", "a param"), ("let", "a value"), ("inputs", "an input"), ("outputs", "an output")):
-        for key in getattr(body, group):
-            check_name(key, key.span, diagnostics, what)
+    arguments = TEXT_NAMES if isinstance(body, ModelSpec) else frozenset[str]()
+    groups = (
+        (body.params, "a param", CONSTRUCTOR_NAMES),
+        (body.let, "a value", CONSTRUCTOR_NAMES),
+        (body.inputs, "an input", arguments),
+        (body.outputs, "an output", frozenset[str]()),
+    )
+    for group, what, taken in groups:
+        for key in group:
+            check_name(key, key.span, diagnostics, what, taken)
     updates: dict[str, object] = {"nodes": chain(body.nodes, diagnostics)}
-    for group in ("add", "replace"):
-        chain(getattr(body, group), diagnostics)
+    for edited in (body.add, body.replace):
+        chain(edited, diagnostics)
     if body.insert is not None:
         chain(body.insert.nodes, diagnostics)
     if isinstance(body, ModelSpec):
         updates["blocks"] = {k: _checked(b, diagnostics) for k, b in body.blocks.items()}
-        for key in body.methods:
-            check_name(key, key.span, diagnostics, "a method")
+        _check_spec_names(body, diagnostics)
     return body.model_copy(update=updates)
+
+
+def _check_spec_names(spec: ModelSpec, diagnostics: Diagnostics) -> None:
+    check_name(str(spec.spec.value), spec.spec.span, diagnostics, "a spec")
+    for key in spec.blocks:
+        check_name(key, key.span, diagnostics, "a block")
+    for key, method in spec.methods.items():
+        check_name(key, key.span, diagnostics, "a method", MODULE_ATTRIBUTES | ADDED_METHODS)
+        for cut in method.cut:
+            check_name(cut, cut.span, diagnostics, "an input", TEXT_NAMES)
+        for output in method.outputs:
+            check_name(output, output.span, diagnostics, "an output")
 
 
 def chain(nodes: dict[Key, NodeSpec], diagnostics: Diagnostics) -> dict[Key, NodeSpec]:
@@ -140,5 +173,8 @@ def read_spec(file: SourceFile) -> ParsedFile:
     """Like `parse`, for a file that must hold a spec."""
     parsed = parse(file)
     if parsed.spec is None:
-        raise fail("missing-field", f"`{file.name}` holds blocks but no spec", None, help="add a document `spec: NAME`")
+        first = next(iter(parsed.blocks.values())).span
+        place = Span(file, first.line, first.column, first.line, first.column + 1)
+        message = f"`{file.name}` holds blocks but no spec"
+        raise fail("missing-field", message, place, help="add a document `spec: NAME`")
     return parsed

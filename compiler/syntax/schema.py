@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from compiler.diagnostics.diagnostic import Diagnostics
-from compiler.diagnostics.suggest import did_you_mean
+from compiler.diagnostics.suggest import did_you_mean, nearest
 from compiler.source.text import BUILTIN, Span
 from compiler.syntax.yaml import Key, Located, Map, Seq, Yaml
 
@@ -57,7 +65,9 @@ Texts = Annotated[dict[Name, Text], MapOf]
 class Syntax(BaseModel):
     """A mapping of the language: unknown keys are errors, instances are frozen and know their place."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, arbitrary_types_allowed=True, populate_by_name=False
+    )
     span: Annotated[Span, Field(alias="$span", default=BUILTIN, exclude=True)]
 
     #: Keys that are handed on instead of being refused, into the field `attrs`.
@@ -69,7 +79,9 @@ class Syntax(BaseModel):
         if isinstance(data, dict) and not isinstance(data, Map):
             return data  # built by the compiler itself
         if not isinstance(data, Map):
-            raise PydanticCustomError("wrong_type", "expected a mapping, found {found}", {"found": describe(data)})
+            raise PydanticCustomError(
+                "wrong_type", "expected a mapping, found {found}", {"found": describe(data)}
+            )
         known = cls.keys()
         fields: dict[str, object] = {str(k): v for k, v in data.items() if k in known or not cls.open}
         if cls.open:
@@ -102,10 +114,20 @@ def validate(model: type[S], data: Map, diagnostics: Diagnostics) -> S:
         return model.model_validate(data)
     except ValidationError as error:
         last = None
-        for item in error.errors(include_url=False):
+        items = error.errors(include_url=False)
+        for item in (i for i in items if not _is_misspelt(model, i["loc"], i["type"], items)):
             last = _report(model, data, item["loc"], item["type"], item["msg"], diagnostics)
         assert last is not None
         raise last from None
+
+
+def _is_misspelt(model: type[Syntax], loc: Sequence[object], kind: str, items: Sequence[Any]) -> bool:
+    """Whether a missing field stands there under a near name, which is reported as unknown."""
+    if kind != "missing":
+        return False
+    beside = [i["loc"][-1] for i in items if i["type"] == "extra_forbidden" and i["loc"][:-1] == loc[:-1]]
+    known = _expected(model, loc)
+    return any(nearest(str(name), known) == [str(loc[-1])] for name in beside)
 
 
 def _report(
@@ -116,7 +138,9 @@ def _report(
     if kind == "extra_forbidden":
         name = str(loc[-1])
         known = _expected(model, loc)
-        return diagnostics.error("unknown-field", f"unknown field `{name}`", key_span, help=did_you_mean(name, known))
+        return diagnostics.error(
+            "unknown-field", f"unknown field `{name}`", key_span, help=did_you_mean(name, known)
+        )
     if kind == "missing":
         return diagnostics.error("missing-field", f"the field `{loc[-1]}` is missing", _head(parent.span))
     span = value.span if value is not None else key_span

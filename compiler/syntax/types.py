@@ -42,7 +42,9 @@ def parse_type(text: str) -> TypePattern:
     """Raises ExprError with the offset of the fault in `text`."""
     match = _SHAPE.match(text)
     if match is None:
-        raise ExprError("a type is written `float[B, T, D]`", 0, len(text), "add `?` at the end if it may be absent")
+        raise ExprError(
+            "a type is written `float[B, T, D]`", 0, len(text), "add `?` at the end if it may be absent"
+        )
     dtype = match[1]
     if dtype not in DTYPES:
         raise ExprError(f"there is no dtype `{dtype}`", 0, len(dtype), "one of " + ", ".join(DTYPES))
@@ -78,4 +80,6 @@ def _axis(text: str, offset: int) -> Axis:
     try:
         return Axis(parse_expr(body[start:]), broadcast)
     except ExprError as error:
-        raise ExprError(error.message, shift + start + error.start, shift + start + error.end, error.help) from None
+        raise ExprError(
+            error.message, shift + start + error.start, shift + start + error.end, error.help
+        ) from None

@@ -18,6 +18,7 @@ from compiler.source.text import SourceFile, Span
 
 MAX_BYTES = 4 << 20
 MAX_DEPTH = 64
+MAX_DIGITS = 64  # of a number
 
 Scalar = str | int | float | bool | None
 
@@ -47,6 +48,9 @@ class Key(str):
         key.span = span
         return key
 
+    def __getnewargs__(self) -> tuple[str, Span]:  # type: ignore[override]
+        return str(self), self.span
+
 
 class Map(dict[Key, Any]):
     """A mapping and its place: Key -> Located | Map | Seq."""
@@ -67,6 +71,7 @@ _TRUE = {"true", "True", "TRUE"}
 _FALSE = {"false", "False", "FALSE"}
 _INT = re.compile(r"[-+]?[0-9]+\Z")
 _RADIX = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
+_NUMBER = re.compile(r"[-+.]?[0-9]")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?\Z")
 _SPECIAL = {".inf": float("inf"), "-.inf": float("-inf"), ".nan": float("nan")}
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]")
@@ -87,9 +92,7 @@ def parse_yaml(file: SourceFile) -> list[Map]:
                 )
             documents.append(document)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = error.problem or "not YAML"
-        raise fail("yaml-syntax", problem, _point(file, mark), help=_syntax_help(problem)) from None
+        raise _syntax_fault(file, error) from None
     except yaml.YAMLError as error:
         raise fail("yaml-syntax", str(error).splitlines()[0], _point(file, None)) from None
     if not documents:
@@ -102,9 +105,8 @@ def _check_text(file: SourceFile) -> None:
         raise fail("yaml-limit", f"the file is larger than {MAX_BYTES >> 20} MiB", None)
     bad = _FORBIDDEN.search(file.text)
     if bad:
-        before = file.text[: bad.start()]
-        line = before.count("\n") + 1
-        column = bad.start() - (before.rfind("\n") + 1) + 1
+        lines = file.text[: bad.end()].replace(bad[0], "?").splitlines()
+        line, column = len(lines), len(lines[-1])
         raise fail(
             "yaml-syntax",
             f"invisible character U+{ord(bad[0]):04X}",
@@ -118,14 +120,18 @@ def _documents(file: SourceFile) -> Iterator[Yaml]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     open_: list[Map | Seq] = []
     keys: list[Key | None] = []
+    flows: list[bool] = []
     for event in yaml.parse(file.text, Loader=loader):
         node: Yaml | None = None
         if isinstance(event, yaml.AliasEvent):
-            raise _refuse(file, event, f"alias `*{event.anchor}`", "write the value out, or name it under `let`")
+            raise _refuse(
+                file, event, f"alias `*{event.anchor}`", "write the value out, or name it under `let`"
+            )
         if isinstance(event, yaml.NodeEvent):
             _check_node(file, event)
         if isinstance(event, yaml.ScalarEvent):
             node = _scalar(file, event)
+            _check_whole(node, flow=bool(flows and flows[-1]))
         elif isinstance(event, yaml.MappingStartEvent | yaml.SequenceStartEvent):
             if len(open_) >= MAX_DEPTH:
                 raise fail("yaml-limit", f"nesting deeper than {MAX_DEPTH}", _span(file, event))
@@ -133,9 +139,11 @@ def _documents(file: SourceFile) -> Iterator[Yaml]:
             collection.span = _span(file, event)
             open_.append(collection)
             keys.append(None)
+            flows.append(bool(event.flow_style))
         elif isinstance(event, yaml.MappingEndEvent | yaml.SequenceEndEvent):
             node = open_.pop()
             keys.pop()
+            flows.pop()
             node.span = _join(node.span, file, event)
         if node is None:
             continue
@@ -162,7 +170,9 @@ def _key(parent: Map, node: Yaml) -> Key:
     text = node.value if isinstance(node.value, str) else node.text
     key = Key(text, node.span)
     if text == "<<" and not node.quoted:
-        raise fail("yaml-alias", "merge keys are not part of the language", node.span, help="use `extends` or `let`")
+        raise fail(
+            "yaml-alias", "merge keys are not part of the language", node.span, help="use `extends` or `let`"
+        )
     if key in parent:
         first = next(k for k in parent if k == key)
         raise fail(
@@ -179,7 +189,26 @@ def _scalar(file: SourceFile, event: yaml.ScalarEvent) -> Located:
     span = _span(file, event)
     if event.style:
         return Located(event.value, span, event.value, quoted=event.style in "'\"")
+    if _NUMBER.match(event.value) and len(event.value) > MAX_DIGITS:
+        raise fail("yaml-limit", f"a number of more than {MAX_DIGITS} characters", span)
     return Located(_resolve(event.value), span, event.value)
+
+
+def _check_whole(scalar: Located, flow: bool) -> None:
+    """In a flow collection a comma ends a plain scalar: refuse an expression that was cut in two there."""
+    text = scalar.text
+    if not flow or scalar.quoted or not text.startswith("=") or text.count("(") <= text.count(")"):
+        return
+    end = scalar.span
+    after = end.file.line(end.end_line)[end.end_column - 1 :]
+    if after.lstrip()[:1] != ",":
+        return
+    raise fail(
+        "expr-syntax",
+        f"a comma inside {{ }} or [ ] ends the value: the expression is cut to `{text}`",
+        end,
+        help="quote expressions that contain a comma",
+    )
 
 
 def _resolve(text: str) -> Scalar:
@@ -188,7 +217,7 @@ def _resolve(text: str) -> Scalar:
         return None
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
-    if _INT.match(text) and len(text) < 4000:
+    if _INT.match(text):
         return int(text)
     if _RADIX.match(text):
         return int(text, 0)
@@ -201,21 +230,38 @@ def _check_node(file: SourceFile, event: Any) -> None:
     if event.anchor is not None:
         raise _refuse(file, event, f"anchor `&{event.anchor}`", "name the value under `let` instead")
     if event.tag is not None and event.tag != "!":
-        raise fail("yaml-tag", f"the tag `{event.tag}` is not part of the language", _span(file, event), help="remove it")
+        raise fail(
+            "yaml-tag",
+            f"the tag `{event.tag}` is not part of the language",
+            _span(file, event),
+            help="remove it",
+        )
 
 
 def _refuse(file: SourceFile, event: Any, what: str, cure: str) -> Exception:
-    return fail("yaml-alias", f"{what}: anchors and aliases are not part of the language", _span(file, event), help=cure)
+    return fail(
+        "yaml-alias",
+        f"{what}: anchors and aliases are not part of the language",
+        _span(file, event),
+        help=cure,
+    )
 
 
-def _syntax_help(problem: str) -> str:
+def _syntax_fault(file: SourceFile, error: yaml.MarkedYAMLError) -> Exception:
+    """The parser's complaint, where the collection that it was in began, and what usually cures it."""
+    problem = error.problem or "not YAML"
+    at = _point(file, error.problem_mark or error.context_mark)
+    cure = ""
     if "mapping values are not allowed" in problem:
-        return "a `:` inside a value needs quotes, or the line is indented wrongly"
-    if "did not find expected ',' or" in problem or "flow" in problem:
-        return "inside { } and [ ], quote expressions that hold a comma, a question mark or brackets"
-    if "tab" in problem or "\\t" in problem:
-        return "indent with spaces"
-    return ""
+        cure = "a `:` inside a value needs quotes, or the line is indented wrongly"
+    elif "did not find expected ',' or" in problem:
+        cure = "close the bracket; inside { } and [ ], quote expressions that hold a comma, `?` or brackets"
+    elif file.line(at.line)[at.column - 1 : at.column] == "\t":
+        problem, cure = "a tab stands where spaces are expected", "indent with spaces"
+    notes: tuple[Note, ...] = ()
+    if error.context and error.context_mark is not None and _point(file, error.context_mark) != at:
+        notes = (Note(error.context, _point(file, error.context_mark)),)
+    return fail("yaml-syntax", problem, at, notes=notes, help=cure)
 
 
 def _span(file: SourceFile, event: Any) -> Span:

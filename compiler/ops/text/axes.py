@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from compiler.ir.code import ATOM, Code, Piece, code, join, size_piece
+from compiler.ir.code import ATOM, Code, code, join, size_piece
 from compiler.ir.opdef import OpFault
-from compiler.ops.axes import axis_of, slice_bounds, solve
-from compiler.ops.patterns import Axes, Side, parse_pattern
+from compiler.ops.axes import axis_of, flat_names, slice_bounds, solve
+from compiler.ops.patterns import Axes, Group, Side, parse_pattern
 from compiler.ops.sequence import gather_sides
 from compiler.ops.text.context import Context, Text
 
@@ -16,11 +16,7 @@ def rearrange(c: Context) -> Text:
     left, right = pattern.inputs[0], pattern.output
     text = code("{x}", x=c.var("x", ATOM))
     text = _split(text, left, axes)
-    names = [n for g in left for n in g.names]
-    if any(not g.names for g in left):
-        text = _squeeze(text, left)
-    target = [n for g in right for n in g.names]
-    text = _permute(text, names, target)
+    text = _permute(_squeeze(text, left), flat_names(left), flat_names(right))
     return Text({"y": _merge(text, right)})
 
 
@@ -37,7 +33,10 @@ def _split(text: Code, side: Side, axes: Axes) -> Code:
             assert size is not None
             parts.append(Code((size_piece(size, name),)))
         if sum(s is not None and s.constant is None for s in sizes) == 1:
-            parts = [Code(("-1",)) if s is not None and s.constant is None else p for p, s in zip(parts, sizes, strict=True)]
+            parts = [
+                Code(("-1",)) if s is not None and s.constant is None else p
+                for p, s in zip(parts, sizes, strict=True)
+            ]
         axis = str(k - rank) if k == rank - 1 else str(k)
         text = code("{x}.unflatten(" + axis + ", ({sizes}))", x=text, sizes=join(parts, ", "))
     return text
@@ -84,57 +83,67 @@ def _merge(text: Code, side: Side) -> Code:
 
 
 def expand(c: Context) -> Text:
-    pattern, axes = solve(c.call)
-    left = [g.name for g in pattern.inputs[0] if g.names]
-    x = code("{x}", x=c.var("x", ATOM))
-    kept = [g for g in pattern.inputs[0] if g.names]
-    x = _squeeze(x, pattern.inputs[0])
-    view = align([g.name for g in kept], [g.name for g in pattern.output])
-    sizes: list[Piece] = []
-    for k, group in enumerate(pattern.output):
-        size = c.typed.outputs["y"].shape[k]
-        sizes.append("-1" if group.name in left else size_piece(size, group.name or "size"))
-    parts = join([Code((s,)) for s in sizes], ", ")
-    return Text({"y": code("{x}" + view + ".expand({s})", x=x, s=parts)})
+    """Unit axes dropped, new axes put in their places, and widened if one of them is not 1."""
+    pattern, _ = solve(c.call)
+    left, shape = flat_names(pattern.inputs[0]), c.typed.outputs["y"].shape
+    x = _squeeze(code("{x}", x=c.var("x", ATOM)), pattern.inputs[0])
+    target = [g.name for g in pattern.output]
+    fresh = [n not in left for n in target]
+    if not any(new and size.constant != 1 for new, size in zip(fresh, shape, strict=True)):
+        return Text({"y": code("{x}" + placed(left, target), x=x)})
+    sizes = [
+        Code((size_piece(size, group.name or "size") if new else "-1",))
+        for group, size, new in zip(pattern.output, shape, fresh, strict=True)
+    ]
+    return Text({"y": code("{x}" + align(left, target) + ".expand({s})", x=x, s=join(sizes, ", "))})
+
+
+def placed(names: list[str], target: list[str]) -> str:
+    """The index that puts axes in their places among those of the target: `[:, None]`."""
+    added = [n not in names for n in target]
+    return "[" + ", ".join("None" if new else ":" for new in added) + "]" if any(added) else ""
 
 
 def align(names: list[str], target: list[str]) -> str:
-    """The index that puts axes in their places among those of the target: `[:, None]`."""
-    missing = [n not in names for n in target]
-    if not any(missing[missing.index(False) :] if False in missing else []):
-        return ""
-    first = missing.index(False)
-    return "[" + ", ".join("None" if gone else ":" for gone in missing[first:]) + "]"
+    """As `placed`, but for broadcasting: axes in front of the first come by themselves."""
+    first = next((k for k, n in enumerate(target) if n in names), len(target))
+    return placed(names, target[first:])
 
 
-_REDUCE = {"sum": "sum", "mean": "mean", "max": "amax", "any": "any", "argmax": "argmax"}
+_REDUCE = {"sum": "sum", "mean": "mean", "max": "amax", "any": "any", "var": "var", "argmax": "argmax"}
 
 
 def reduce(c: Context) -> Text:
-    pattern, _ = solve(c.call)
-    kept = {n for g in pattern.output for n in g.names}
-    gone = [k for k, g in enumerate(pattern.inputs[0]) if g.name not in kept]
-    fn = str(c.attr("fn"))
-    x = c.var("x", ATOM)
-    keep = len(pattern.output) == len(pattern.inputs[0])
-    tail = ", keepdim=True" if keep else ""
-    if any(len(g.names) != 1 for g in pattern.inputs[0]) or (not keep and any(not g.names for g in pattern.output)):
-        raise OpFault("bad-pattern", "`reduce` takes plain axes and keeps all or drops all that it reduces", attr="pattern")
+    """Products unflattened where some factors stay, unit axes dropped, one reduction over all that goes."""
+    pattern, axes = solve(c.call)
+    kept = set(flat_names(pattern.output))
+    left = tuple(_whole(g) if kept.isdisjoint(g.names) else g for g in pattern.inputs[0])
+    x = _squeeze(_split(code("{x}", x=c.var("x", ATOM)), left, axes), left)
+    names = flat_names(left)
+    gone = [k for k, n in enumerate(names) if n not in kept]
+    keeps = [g.names for g in pattern.output] == [(n,) if n in kept else () for n in names]
+    y = code("{x}" + _reduction(str(c.attr("fn")), gone, keeps), x=x)
+    return Text({"y": y if keeps else _merge(y, pattern.output)})
+
+
+def _whole(group: Group) -> Group:
+    """A product that goes as a whole is one axis."""
+    return Group(("*".join(group.names),)) if group.names else group
+
+
+def _reduction(fn: str, gone: list[int], keeps: bool) -> str:
     if fn == "first":
-        index = ", ".join("0" if k in gone else ":" for k in range(gone[-1] + 1))
-        return Text({"y": code("{x}[" + index + "]", x=x)})
-    if fn == "var":
-        return Text({"y": code("{x}.var(" + _axes(gone) + ", correction=0" + tail + ")", x=x)})
-    return Text({"y": code("{x}." + _REDUCE[fn] + "(" + _axes(gone) + tail + ")", x=x)})
-
-
-def _axes(axes: list[int]) -> str:
-    return str(axes[0]) if len(axes) == 1 else "(" + ", ".join(map(str, axes)) + ")"
+        return "[" + ":, " * gone[0] + (":1]" if keeps else "0]")
+    options = (", correction=0" if fn == "var" else "") + (", keepdim=True" if keeps else "")
+    axes = str(gone[0]) if len(gone) == 1 else "(" + ", ".join(map(str, gone)) + ")"
+    return f".{_REDUCE[fn]}({axes}{options})"
 
 
 def concat(c: Context) -> Text:
     first = c.call.lists["x"][0]
-    return Text({"y": code("torch.cat(({x}), " + str(axis_of(c.call, first)) + ")", x=join(c.vars("x"), ", "))})
+    return Text(
+        {"y": code("torch.cat(({x}), " + str(axis_of(c.call, first)) + ")", x=join(c.vars("x"), ", "))}
+    )
 
 
 def slice_(c: Context) -> Text:
@@ -148,7 +157,9 @@ def einsum(c: Context) -> Text:
     pattern = parse_pattern(str(c.attr("pattern")))
     names = list(dict.fromkeys(g.name for side in pattern.inputs for g in side))
     letters = {n: (n if len(n) == 1 else "") for n in names}
-    free = iter(x for x in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if x not in letters.values())
+    free = iter(
+        x for x in "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" if x not in letters.values()
+    )
     letters = {n: known or next(free) for n, known in letters.items()}
     sides = ["".join(letters[g.name] for g in side) for side in (*pattern.inputs, pattern.output)]
     equation = ", ".join(sides[:-1]) + " -> " + sides[-1]
@@ -176,7 +187,11 @@ def _per_row(c: Context, batch: list[str], fresh: list[str]) -> Code:
     """x[arange(B), index]: one batch axis, each row its own index."""
     if len(batch) != 1:
         raise OpFault("bad-pattern", "`gather` follows one batch axis", attr="pattern")
-    rows = code("torch.arange({n}, device={x}.device)", n=size_piece(c.type("x").shape[0], "batch"), x=c.var("x", ATOM))
+    rows = code(
+        "torch.arange({n}, device={x}.device)",
+        n=size_piece(c.type("x").shape[0], "batch"),
+        x=c.var("x", ATOM),
+    )
     if fresh:
         rows = code("{r}[:" + ", None" * len(fresh) + "]", r=rows)
     return code("{x}[{r}, {i}]", x=c.var("x", ATOM), r=rows, i=c.var("index"))

@@ -26,7 +26,9 @@ def iota(c: Context) -> Text:
     start = c.attr("start")
     if start:
         stop = size_piece(size, "size")
-        text = code("torch.arange({a}, {a} + {n}, device={x}.device)", a=c.lit("start"), n=stop, x=c.any_input())
+        text = code(
+            "torch.arange({a}, {a} + {n}, device={x}.device)", a=c.lit("start"), n=stop, x=c.any_input()
+        )
     else:
         text = code("torch.arange({n}, device={x}.device)", n=size_piece(size, "size"), x=c.any_input())
     return Text({"y": text})
@@ -57,11 +59,18 @@ def linear(c: Context) -> Text:
     owner = c.share("weight")
     if owner is not None:
         if c.attr("bias"):
-            raise OpFault("bad-value", "a linear map that shares its weight has no bias of its own", attr="bias", help="add a `parameter`")
+            raise OpFault(
+                "bad-value",
+                "a linear map that shares its weight has no bias of its own",
+                attr="bias",
+                help="add a `parameter`",
+            )
         return Text({"y": code("F.linear({x}, self." + str(owner.value) + ")", x=c.var("x"))})
     inside = size_piece(c.type("x").shape[-1], "dim")
     outside = size_piece(c.typed.outputs["y"].shape[-1], "out")
-    return Text({"y": _call(c)}, code("nn.Linear({i}, {o}" + _option(c, "bias", True) + ")", i=inside, o=outside))
+    return Text(
+        {"y": _call(c)}, code("nn.Linear({i}, {o}" + _option(c, "bias", True) + ")", i=inside, o=outside)
+    )
 
 
 def _option(c: Context, name: str, default: object) -> str:
@@ -90,7 +99,9 @@ def conv(c: Context) -> Text:
 
 def layer_norm(c: Context) -> Text:
     width = size_piece(c.type("x").shape[-1], "dim")
-    options = ", elementwise_affine=False" if not c.attr("affine") else ("" if c.attr("bias") else ", bias=False")
+    options = (
+        ", elementwise_affine=False" if not c.attr("affine") else ("" if c.attr("bias") else ", bias=False")
+    )
     eps = "" if c.attr("eps") == 1e-5 else ", eps={eps}"
     made = code("nn.LayerNorm({n}" + eps + options + ")", n=width, eps=c.lit("eps"))
     return Text({"y": _call(c)}, made)
@@ -103,7 +114,9 @@ def rms_norm(c: Context) -> Text:
     if not c.attr("offset"):
         return Text({"y": _call(c)}, made)
     weight = code("{o} + self." + c.member + ".weight", o=c.lit("offset"))
-    return Text({"y": code("F.rms_norm({x}, ({n},), {w}, {eps})", x=c.var("x"), n=width, w=weight, eps=eps)}, made)
+    return Text(
+        {"y": code("F.rms_norm({x}, ({n},), {w}, {eps})", x=c.var("x"), n=width, w=weight, eps=eps)}, made
+    )
 
 
 _ACTIVATIONS = {

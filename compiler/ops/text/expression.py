@@ -94,7 +94,9 @@ class _Writer:
         return code("{a} " + op + " {b}", binds, a=left, b=right)
 
     def power(self, args: tuple[Value, ...]) -> Code:
-        left, right = (tight(self.floating(a) if isinstance(a, Residual) else self.write(a), ATOM) for a in args)
+        left, right = (
+            tight(self.floating(a) if isinstance(a, Residual) else self.write(a), ATOM) for a in args
+        )
         return code("{a} ** {b}", PRODUCT, a=left, b=right)
 
     def call(self, expr: Call, args: tuple[Value, ...]) -> Code:

@@ -35,7 +35,13 @@ def attention_mask(c: Context) -> Text:
     if not c.attr("causal"):
         return Text({"y": code("{m}[:, None, None, :]", m=c.var("mask", ATOM))})
     window = "" if c.attr("window") is None else ", {window}"
-    text = code("causal_mask({m}, {x}, {past}" + window + ")", m=mask, x=c.var("x"), past=c.past(c.type("x").shape[1]), window=c.lit("window"))
+    text = code(
+        "causal_mask({m}, {x}, {past}" + window + ")",
+        m=mask,
+        x=c.var("x"),
+        past=c.past(c.type("x").shape[1]),
+        window=c.lit("window"),
+    )
     return Text({"y": text})
 
 
@@ -57,7 +63,6 @@ def cache(c: Context) -> Text:
         return Text(dict.fromkeys(names, values), inline=False, joint=True)
     length = c.call.axes(str(c.attr("axis")))
     assert length is not None
-    axis = cache_axis(c.type(names[0]), length)
-    head = 'append({s}, "' + c.member + '", {past}, ' + str(axis)
+    head = 'append({s}, "' + c.member + '", {past}, ' + str(cache_axis(c.type(names[0]), length))
     text = code(head + ", {v})", s=State("cache"), past=State("past"), v=values)
     return Text(dict.fromkeys(names, text), inline=False, joint=True)

@@ -1,0 +1,115 @@
+"""What shape inference asks beside shapes: bounds of lengths, kinds of attributes, names of modules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+
+from compiler.diagnostics.diagnostic import Diagnostics, Note
+from compiler.diagnostics.suggest import did_you_mean
+from compiler.ir.dims import Dim
+from compiler.ir.graph import Attr, Block, Node, OpNode, RepeatNode, SameNode, UseNode
+from compiler.ir.opdef import AttrDecl, Typing
+from compiler.ir.typed import TypedBlock, TypedNode
+from compiler.ir.values import Residual, Value, spell
+from compiler.syntax.names import ADDED_METHODS, MODULE_ATTRIBUTES
+
+#: kind of an attribute -> its name in messages, and the types of its values
+_KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
+    "int": ("a whole number", (int,)),
+    "float": ("a number", (int, float)),
+    "bool": ("true or false", (bool,)),
+    "str": ("a word", (str,)),
+    "pattern": ("a pattern of axes", (str,)),
+    "size": ("a size", (int, Dim)),
+    "sizes": ("a size or a list of sizes", (int, Dim, tuple)),
+}
+
+
+def check_bounds(bounds: Mapping[str, Attr], root: TypedBlock | None, diagnostics: Diagnostics) -> None:
+    """`dims` bounds lengths that some input has, by whole numbers."""
+    lengths = {str(d) for t in (root.inputs.values() if root else ()) for d in t.shape if d.constant is None}
+    for name, bound in bounds.items():
+        if root is not None and name not in lengths:
+            cure = did_you_mean(name, lengths)
+            diagnostics.error("bad-dim", f"no input has a free axis `{name}`", bound.span, help=cure)
+        if not isinstance(bound.value, int) or isinstance(bound.value, bool) or bound.value < 1:
+            message = f"the bound of `{name}` is a positive whole number, not `{spell(bound.value)}`"
+            diagnostics.error("bad-dim", message, bound.span)
+
+
+def has_cache(block: Block) -> bool:
+    """Whether an op of the block, or of one below it, remembers earlier tokens."""
+    for node in block.nodes:
+        match node.action:
+            case OpNode(op="cache"):
+                return True
+            case UseNode(block=inner) if has_cache(inner):
+                return True
+            case RepeatNode(bodies=bodies) if any(has_cache(b) for b in bodies):
+                return True
+            case _:
+                continue
+    return False
+
+
+def checked_attribute(decl: AttrDecl, value: Value, attr: Attr, op: str, diagnostics: Diagnostics) -> Value:
+    """The value, if it is of the attribute's kind. Raises Abort after reporting another."""
+    if decl.kind not in _KINDS or (value is None and not decl.required):
+        return value
+    if isinstance(value, Residual):
+        message = f"`{decl.name}` of op `{op}` depends on `{spell(value)}`, which nothing has bound yet"
+        raise diagnostics.error("expr-value", message, attr.span)
+    if decl.kind == "float" and isinstance(value, Fraction):
+        return float(value)
+    what, types = _KINDS[decl.kind]
+    if isinstance(value, types) and (not isinstance(value, bool) or decl.kind == "bool"):
+        return value
+    if decl.kind in ("size", "sizes", "int") and isinstance(value, Fraction | int | float):
+        message = f"`{decl.name}` of op `{op}` is {spell(value)}, which is no whole number"
+        raise diagnostics.error("bad-dim", message, attr.span)
+    message = f"`{decl.name}` of op `{op}` is {what}, not `{spell(value)}`"
+    raise diagnostics.error("wrong-type", message, attr.span)
+
+
+def check_member_name(node: Node, typed: TypedNode, diagnostics: Diagnostics) -> None:
+    """A node that owns weights becomes an attribute of the module, and must hide none that every module has."""
+    owns = typed.weights or (typed.children and not isinstance(node.action, SameNode))
+    if owns and node.name in MODULE_ATTRIBUTES | ADDED_METHODS:
+        diagnostics.error(
+            "bad-name",
+            f"the node `{node.name}` would hide the attribute `{node.name}` that every module has",
+            node.span,
+            help=f"choose another name, such as `{node.name.rstrip('_')}_1`",
+        )
+
+
+def check_shares(
+    node: Node, action: OpNode, typing: Typing, nodes: Mapping[str, TypedNode], diagnostics: Diagnostics
+) -> None:
+    """A shared weight exists, belongs to an earlier node, and has the shape that this op needs. Raises Abort."""
+    for name, attr in action.shares.items():
+        own = next((w for w in typing.weights if w.name == name), None)
+        owner, _, weight = str(attr.value).rpartition(".")
+        found = next((w for w in nodes[owner].weights if w.name == weight), None) if owner in nodes else None
+        if own is None:
+            cure = did_you_mean(name, [w.name for w in typing.weights])
+            raise diagnostics.error(
+                "unknown-ref", f"op `{action.op}` has no weight `{name}`", attr.span, help=cure
+            )
+        if found is None:
+            cure = did_you_mean(
+                str(attr.value), [f"{n}.{w.name}" for n, t in nodes.items() for w in t.weights]
+            )
+            raise diagnostics.error("unknown-ref", f"there is no weight `{attr.value}`", attr.span, help=cure)
+        if own.shape != found.shape:
+            raise diagnostics.error(
+                "shape-mismatch",
+                f"`{node.name}.{name}` is {_axes(own.shape)}, `{attr.value}` is {_axes(found.shape)}",
+                attr.span,
+                notes=(Note(f"`{owner}` stands here", nodes[owner].node.span),),
+            )
+
+
+def _axes(dims: tuple[Dim, ...]) -> str:
+    return "[" + ", ".join(map(str, dims)) + "]"
