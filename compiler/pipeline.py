@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.ir.graph import Graph
 from compiler.ir.program import Program
 from compiler.ir.typed import TypedGraph
+from compiler.ops.text.styles import STYLES
 from compiler.passes.hoist import hoist
 from compiler.passes.infer_shapes import infer_shapes
 from compiler.passes.library import Library
@@ -56,9 +57,9 @@ def typed_graph(source: str | Path, *, set: Overrides | None = None) -> TypedGra
     return _verified(infer_shapes(graph(source, set=set)))
 
 
-def program(typed: TypedGraph) -> Program:
-    """The phases from shape inference to the program."""
-    lowered = lower(_verified(hoist(typed)))
+def program(typed: TypedGraph, style: str = "views") -> Program:
+    """The phases from shape inference to the program, its ops written in one of STYLES."""
+    lowered = lower(_verified(hoist(typed)), STYLES[style])
     if _verifying.get():
         from compiler.ir.verify_program import verify_program
 
@@ -101,11 +102,13 @@ def locate(source: str | Path) -> tuple[str | Path, str, dict[str, Any]]:
     return text, "", {}
 
 
-def emit(source: str | Path, *, set: Overrides | None = None) -> str:
-    """A spec as one standalone PyTorch file."""
+def emit(source: str | Path, *, set: Overrides | None = None, style: str = "views") -> str:
+    """A spec as one standalone PyTorch file. style: "views", or "einops" for the form to teach from."""
     from compiler.backend.emit import emit as write
 
-    return write(compile(source, set=set))
+    if style not in STYLES:
+        raise ValueError(f"the style is one of {', '.join(STYLES)}, not {style!r}")
+    return write(program(typed_graph(source, set=set), style))
 
 
 def build(

@@ -1,0 +1,1 @@
+"""From the program to text, and from text to a module."""

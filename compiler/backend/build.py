@@ -21,10 +21,7 @@ from compiler.ir.program import Program
 def build(
     program: Program, *, device: str | torch.device | None = None, dtype: torch.dtype | None = None
 ) -> nn.Module:
-    """The module of a program, its weights set by the spec's init rules; on device "meta" they have no values.
-
-    The class's module holds the text's Program as `program`.
-    """
+    """The module of a program, initialised by the spec's rules; on device "meta" nothing is allocated."""
     module = load_text(emit(program), program)
     with _Unallocated():
         model: nn.Module = getattr(module, program.root.name)()
@@ -32,8 +29,9 @@ def build(
     if str(device) == "meta":
         return model
     model.to_empty(device=device or torch.get_default_device())
-    initialise: Any = model
-    initialise.init_weights()
+    if program.inits:
+        initialise: Any = model
+        initialise.init_weights()
     return model
 
 
@@ -46,7 +44,7 @@ def program_of(model: nn.Module) -> Program:
 
 
 class TextModule(ModuleType):
-    """A text as a Python module. It travels in a pickle as text and program, and is checked again where it arrives."""
+    """A text as a Python module. A pickle carries text and program; the text is checked where it arrives."""
 
     def __init__(self, name: str, text: str, program: Program) -> None:
         super().__init__(name, text)
@@ -83,14 +81,16 @@ def load_text(text: str, program: Program) -> TextModule:
     exec(compile(text, filename, "exec"), module.__dict__)  # noqa: S102 - the checked text of emit, nothing else
     for value in list(vars(module).values()):
         if isinstance(value, type) and value.__module__ == name:
-            copyreg.pickle(value, _reduce)  # type: ignore[arg-type]
+            copyreg.pickle(value, _reduce)
     sys.modules[name] = module
     return module
 
 
 def _reduce(instance: object) -> tuple[Any, ...]:
     """An instance as pickle would have it, its class found through its module and not through an import."""
-    _, (cls, *arguments), *state = instance.__reduce_ex__(2)
+    found = instance.__reduce_ex__(2)
+    assert isinstance(found, tuple)
+    _, (cls, *arguments), *state = found
     return (_new, (sys.modules[cls.__module__], cls.__name__, *arguments), *state)
 
 
@@ -100,7 +100,7 @@ def _new(module: TextModule, name: str, *arguments: Any) -> Any:
 
 
 def convert(model: nn.Module, program: Program, dtype: torch.dtype | None) -> None:
-    """Give the parameters that follow the module's dtype that dtype; others keep the one that the spec fixes."""
+    """Give the parameters that follow the module's dtype that dtype; others keep the spec's."""
     if dtype is not None:
         model.to(dtype)
         for parameter in program.table.parameters:
@@ -113,7 +113,7 @@ _FACTORIES = frozenset({torch.empty, torch.zeros, torch.ones, torch.full, torch.
 
 
 class _Unallocated(TorchFunctionMode):
-    """Inside, modules are made on the meta device and their default initialisation, which costs time, is left out."""
+    """Inside, modules are made on the meta device, without the default initialisation, which costs time."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

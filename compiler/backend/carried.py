@@ -20,17 +20,23 @@ def functions() -> dict[str, str]:
     return found
 
 
-def carried(body: str) -> list[str]:
-    """The functions and classes that a text calls."""
-    return [source for name, source in functions().items() if f"{name}(" in body and _calls(name, body)]
+def used_names(text: str) -> frozenset[str]:
+    """The names that a text reads; what docstrings say does not count."""
+    return frozenset(n.id for n in ast.walk(ast.parse(text)) if isinstance(n, ast.Name))
 
 
-def _calls(name: str, body: str) -> bool:
-    """Whether `name(` stands in the text as a call of its own, not as a method or a longer name."""
-    start = body.find(f"{name}(")
-    while start >= 0:
-        before = body[start - 1] if start else " "
-        if not (before.isalnum() or before in "_."):
-            return True
-        start = body.find(f"{name}(", start + 1)
-    return False
+def carried(names: frozenset[str]) -> list[str]:
+    """The functions of these names and those that they call, in file order."""
+    wanted = set(names)
+    found = [name for name in functions() if name in wanted]
+    while True:
+        wanted |= {n for name in found for n in _used_by(name)}
+        more = [name for name in functions() if name in wanted]
+        if more == found:
+            return [functions()[name] for name in found]
+        found = more
+
+
+@cache
+def _used_by(name: str) -> frozenset[str]:
+    return used_names(functions()[name])

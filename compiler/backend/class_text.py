@@ -36,6 +36,7 @@ class ClassWriter:
 
     @property
     def unit(self) -> Unit:
+        """The instance that the text is read off."""
         return self.declaration.unit
 
     def lines(self) -> list[str]:
@@ -185,9 +186,8 @@ class ClassWriter:
         for port in block.inputs:
             shapes = [(u.typed, u.typed.inputs[port.name].shape) for u in self.declaration.units]
             found = self.unit.typed.inputs[port.name]
-            ports.append(
-                f"{port.name}: {found.dtype}{axes_comment(shapes)}{'?' if port.maybe or port.default is not None else ''}"
-            )
+            optional = port.maybe or port.default is not None
+            ports.append(f"{port.name}: {found.dtype}{axes_comment(shapes)}{'?' if optional else ''}")
         return [*lines, "", *wrapped(", ".join(ports), 1)] if ports else lines
 
 

@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler.backend.carried import carried
+from compiler.backend.allowed import EINOPS
+from compiler.backend.carried import carried, used_names
 from compiler.backend.class_text import ClassWriter, output_class
 from compiler.backend.lines import docstring, wrapped
 from compiler.ir.program import ClassDecl, Program
@@ -19,18 +20,20 @@ def emit(program: Program) -> str:
     """The text that `build` executes, byte for byte."""
     by_unit: dict[int, ClassDecl] = {id(u): c for c in program.classes for u in c.units}
     classes = ["\n".join(ClassWriter(program, c, by_unit).lines()) for c in program.classes]
-    body = "\n".join(classes)
-    parts = [*carried(body), *_output(program), *classes]
+    own = [*_output(program), *classes]
+    parts = [*carried(used_names("\n".join(own))), *own]
     header = "\n".join(docstring(_header(program)))
-    return _template().render(header=header, imports=_imports("\n".join(parts)), parts=parts)
+    return _template().render(header=header, imports=_imports(used_names("\n".join(parts))), parts=parts)
 
 
-def _imports(text: str) -> list[str]:
+def _imports(names: frozenset[str]) -> list[str]:
     """The lines of the imports, sorted in groups."""
-    standard = ["import math"] if "math." in text else []
-    standard += ["from typing import NamedTuple"] if "(NamedTuple)" in text else []
+    standard = ["import math"] if "math" in names else []
+    standard += ["from typing import NamedTuple"] if "NamedTuple" in names else []
     needed = ["import torch"]
-    needed += ["import torch.nn.functional as F"] if "F." in text else []
+    needed += ["import torch.nn.functional as F"] if "F" in names else []
+    einops = sorted(names & EINOPS)
+    needed += [f"from einops import {', '.join(einops)}"] if einops else []
     return [*standard, *([""] if standard else []), *needed, "from torch import nn"]
 
 

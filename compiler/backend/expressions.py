@@ -1,4 +1,4 @@
-"""Code pieces as text: names for values, literals, sizes, and single-reader steps written into their readers."""
+"""Code pieces as text: names for values, literals, sizes, and steps that stand inside their readers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WORD = re.compile(r"\b[A-Za-z_]\w*\b(?!\()")
 
 #: What a local variable must not hide: the text's own words, the functions of einops, Python's builtins.
 _RESERVED = (
-    TEXT_NAMES | {"like", "module", "k", "rearrange", "reduce", "repeat", "einsum"} | frozenset(dir(builtins))
+    TEXT_NAMES | {"like", "module", "rearrange", "reduce", "repeat", "einsum"} | frozenset(dir(builtins))
 )
 
 
@@ -78,6 +78,7 @@ class Names:
         return names
 
     def copy(self) -> Names:
+        """Names that may be added to without touching these."""
         return Names(dict(self.names))
 
     def add(self, ref: Ref, wish: str) -> str:

@@ -34,7 +34,7 @@ def causal_mask(mask, x, past, window=None):
 
 
 def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
-    """softmax(q k^T * scale) v over [B, heads, T, head_dim]; a mask given with `causal` holds that rule already."""
+    """softmax(q k^T * scale) v over [B, heads, T, head_dim]; a mask with `causal` holds that rule already."""
     if causal and mask is None and q.shape[2] > 1:
         return F.scaled_dot_product_attention(
             q, k, v, is_causal=True, scale=scale, enable_gqa=grouped, dropout_p=dropout
@@ -59,13 +59,13 @@ def biased_attention(q, k, v, bias, mask=None, causal=False, scale=None, grouped
 
 
 def append(cache, name, past, axis, *tensors):
-    """New entries written behind the `past` earlier ones; returns all. Without a cache the new ones are all."""
+    """All entries, the new ones written behind the `past` earlier ones; without a cache the new ones."""
     if cache is None:
         return tensors
     length = tensors[0].shape[axis]
     total = past + length
     kept = []
-    for slot, new in zip(cache[name], tensors):
+    for slot, new in zip(cache[name], tensors, strict=True):
         if total > slot.shape[axis]:
             raise ValueError(f"the cache holds {slot.shape[axis]} tokens, {total} are needed")
         slot.narrow(axis, past, length).copy_(new)

@@ -1,4 +1,4 @@
-"""Lines that fit: comments, docstrings, and the few places where a line is broken, as `ruff format` breaks them."""
+"""Lines that fit: comments, docstrings, and the few places where a line is broken, as ruff breaks them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ _CLOSING = {"(": ")", "[": "]", "{": "}"}
 
 
 def commented(line: str, comment: str) -> str:
+    """A line with a comment behind it."""
     return f"{line}  # {comment}" if comment else line
 
 
 def indented(lines: list[str], levels: int = 1) -> list[str]:
+    """Lines further to the right."""
     return ["    " * levels + line if line else "" for line in lines]
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from compiler.backend.expressions import Names, Pending, Printer, axes_comment
 from compiler.backend.lines import WIDTH, commented
-from compiler.ir.code import Code, Lit, literals
+from compiler.ir.code import Lit, literals
 from compiler.ir.graph import Ref
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step
 from compiler.passes.methods import action_refs
@@ -18,7 +18,7 @@ from compiler.passes.methods import action_refs
 class Body:
     """What a method computes: its actions, the texts of each action's literals, and what it returns.
 
-    cut: where `last` keeps the last position only. output_class: what wraps several outputs, "" for a bare tuple.
+    cut: where `last` keeps the last position only. output_class: what wraps several outputs, "" for a tuple.
     """
 
     declaration: ClassDecl
@@ -46,8 +46,8 @@ def action_literals(action: Action) -> list[Lit]:
 def write_body(body: Body, names: Names, closing: list[str]) -> list[str]:
     """The lines of a body. closing: what stands before the return.
 
-    A step with one reader moves into it. Where that makes a text too long, all operands that moved into it get lines
-    of their own, each in its place: so what belongs together looks alike, and the order stays that of the spec.
+    A step with one reader moves into it. Where that makes a text too long, all operands in it get lines of
+    their own, each in its place: what belongs together looks alike, in the order of the spec.
     """
     apart: frozenset[Ref] = frozenset()
     while True:
@@ -101,7 +101,7 @@ class _BodyWriter:
         self._measure(line, taken)
 
     def _taken(self, operands: tuple[Ref, ...]) -> list[Ref]:
-        """The pending ones among the operands of a text that holds them now, if a line of their own could shorten it."""
+        """The operands that now stand in a text, but for those that a line of their own would not shorten."""
         texts = {r: self.printer.pending.pop(r).text for r in operands if r in self.printer.pending}
         return [r for r, text in texts.items() if text != f"self.{r.node}"]
 
@@ -256,9 +256,13 @@ def _with_neighbours(crowded: set[Ref], actions: tuple[Action, ...]) -> set[Ref]
 
 
 def _alike(one: Step, other: Step) -> bool:
-    return [p if isinstance(p, str) else type(p) for p in one.code.pieces] == [
-        p if isinstance(p, str) else type(p) for p in other.code.pieces
-    ]
+    return _outline(one) == _outline(other)
+
+
+def _outline(step: Step) -> list[object]:
+    """The text of a step without its values, literals and own member."""
+    own = f"self.{step.targets[0].node}("
+    return [p.replace(own, "self(") if isinstance(p, str) else type(p) for p in step.code.pieces]
 
 
 def _readers(actions: tuple[Action, ...], outputs: Mapping[str, Ref]) -> dict[Ref, list[Action | None]]:

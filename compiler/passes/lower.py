@@ -10,11 +10,12 @@ from compiler.ir.code import Code, State, Var, code, join
 from compiler.ir.dims import Dim, dim, symbol
 from compiler.ir.graph import Node, OpNode, Ref, RepeatNode, SameNode, UseNode
 from compiler.ir.opdef import OpCall, OpFault
-from compiler.ir.program import Argument, Default, Loop, Member, Program, Slots, Step, Unit
 from compiler.ir.program import Action as ProgramAction
+from compiler.ir.program import Argument, Default, Loop, Member, Program, Slots, Step, Unit
 from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
 from compiler.ir.types import TensorType
 from compiler.ops.text.context import Context, Text
+from compiler.ops.text.styles import Texts
 from compiler.ops.text.table import TEXTS
 from compiler.passes.classes import group_classes
 from compiler.passes.infer_shapes import KEY_LENGTH
@@ -23,10 +24,10 @@ from compiler.passes.once import kept_once
 from compiler.passes.parameters import initial_values, parameter_table
 
 
-def lower(graph: TypedGraph) -> Program:
-    """Raises CompileError for what cannot be written as PyTorch text."""
+def lower(graph: TypedGraph, texts: Texts = TEXTS) -> Program:
+    """Raises CompileError for what cannot be written as PyTorch text. texts: how each op is written."""
     diagnostics = Diagnostics()
-    lowering = _Lowering(graph.cached, diagnostics)
+    lowering = _Lowering(graph.cached, diagnostics, texts)
     root = None
     with diagnostics.recover():
         root = lowering.unit(graph.root)
@@ -43,6 +44,7 @@ def lower(graph: TypedGraph) -> Program:
 class _Lowering:
     cached: frozenset[Dim]
     diagnostics: Diagnostics
+    texts: Texts
     units: dict[int, Unit] = field(default_factory=dict[int, Unit])
 
     def unit(self, block: TypedBlock) -> Unit:
@@ -62,7 +64,9 @@ class _Lowering:
                     actions.append(Default(name, ref))
         actions = kept_once(actions, block)
         arguments = tuple(
-            Argument(p.name, p.maybe or p.default is not None or (p.pattern is not None and p.pattern.optional))
+            Argument(
+                p.name, p.maybe or p.default is not None or (p.pattern is not None and p.pattern.optional)
+            )
             for p in block.block.inputs
         )
         states = {p.name for a in actions for p in action_pieces(a) if isinstance(p, State)}
@@ -87,7 +91,9 @@ class _Lowering:
             case SameNode(target=target):
                 return [], self._again(typed, block, target)
 
-    def _op(self, typed: TypedNode, block: TypedBlock, member: str) -> tuple[list[Member], list[ProgramAction]]:
+    def _op(
+        self, typed: TypedNode, block: TypedBlock, member: str
+    ) -> tuple[list[Member], list[ProgramAction]]:
         text = self._text(typed, block, member)
         members = [Member(member, text.member)] if text.member is not None else []
         return members, list(_steps(typed, text))
@@ -96,11 +102,15 @@ class _Lowering:
         node = typed.node
         assert isinstance(node.action, OpNode)
         try:
-            return TEXTS[node.action.op](Context(block, typed, member, self._call(typed, block), self.cached))
+            return self.texts[node.action.op](
+                Context(block, typed, member, self._call(typed, block), self.cached)
+            )
         except OpFault as fault:
             attr = node.action.attrs.get(fault.attr)
             span = attr.span if attr is not None else node.span
-            raise self.diagnostics.error(fault.code, f"`{node.name}`: {fault.message}", span, help=fault.help) from None
+            raise self.diagnostics.error(
+                fault.code, f"`{node.name}`: {fault.message}", span, help=fault.help
+            ) from None
 
     def _call(self, typed: TypedNode, block: TypedBlock) -> OpCall:
         single: dict[str, TensorType] = {}
@@ -117,7 +127,9 @@ class _Lowering:
         return OpCall(single, lists, typed.attrs, _sizes(block), keys)
 
     def _use(self, typed: TypedNode, unit: Unit, member: str) -> Step:
-        arguments = [Code((Var(_single(typed.node, a.name)),)) for a in unit.arguments if a.name in typed.node.inputs]
+        arguments = [
+            Code((Var(_single(typed.node, a.name)),)) for a in unit.arguments if a.name in typed.node.inputs
+        ]
         arguments += _state_arguments(unit, member)
         call = code("self." + member + "({args})", args=join(arguments, ", "))
         targets = tuple(Ref(typed.node.name, o) for o in typed.node.outputs)
@@ -191,7 +203,9 @@ def _steps(typed: TypedNode, text: Text) -> tuple[Step, ...]:
         types = tuple(typed.outputs[o] for o in node.outputs)
         return (Step(targets, first, types, node.span, node.guard, node.fallback, text.inline),)
     return tuple(
-        Step((Ref(node.name, o),), text.outputs[o], (found,), node.span, node.guard, node.fallback, text.inline)
+        Step(
+            (Ref(node.name, o),), text.outputs[o], (found,), node.span, node.guard, node.fallback, text.inline
+        )
         for o, found in typed.outputs.items()
     )
 

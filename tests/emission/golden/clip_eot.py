@@ -1,0 +1,274 @@
+"""An image tower and a text tower that meet in one space.
+
+Radford et al. 2021, Learning Transferable Visual Models From Natural Language Supervision
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def positions(x, mask, past):
+    """The place of each token, int[B, T]: padding does not count, what the cache holds does."""
+    batch, length = x.shape[:2]
+    if mask is None:
+        return torch.arange(past, past + length, device=x.device).expand(batch, length)
+    return (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
+
+
+def causal_mask(mask, x, past, window=None):
+    """The keys that each query may see, bool[B or 1, 1, T, K]; None where attention needs no mask for it."""
+    length = x.shape[1]
+    total = past + length
+    narrow = window is not None and total > window
+    if length == 1 and not narrow:
+        return None if mask is None else mask[:, None, None, :]
+    if mask is None and past == 0 and not narrow:
+        return None
+    keys = torch.arange(total, device=x.device)
+    queries = keys[past:, None]
+    visible = keys <= queries
+    if narrow:
+        visible = visible & (keys > queries - window)
+    visible = visible[None, None]
+    return visible if mask is None else visible & mask[:, None, None, :]
+
+
+def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
+    """softmax(q k^T * scale) v over [B, heads, T, head_dim]; a mask with `causal` holds that rule already."""
+    if causal and mask is None and q.shape[2] > 1:
+        return F.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped, dropout_p=dropout
+        )
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped, dropout_p=dropout
+    )
+
+
+def quick_gelu(x):
+    """x sigmoid(1.702 x), the approximation of GELU that CLIP was trained with."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+class ClipVitb32Output(NamedTuple):
+    logits_per_image: torch.Tensor
+    logits_per_text: torch.Tensor
+    image_embed: torch.Tensor
+    text_embed: torch.Tensor
+
+
+class VisualAttention(nn.Module):
+    """Multi-head attention; grouped-query when kv_heads is smaller than heads.
+
+    Vaswani et al. 2017, section 3.2; Ainslie et al. 2023
+
+    x: float[B, 10, 24]
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(24, 24)
+        self.k = nn.Linear(24, 24)
+        self.v = nn.Linear(24, 24)
+        self.o = nn.Linear(24, 24)
+
+    def forward(self, x):
+        qh = self.q(x).unflatten(-1, (3, 8)).transpose(1, 2)  # [B, 3, 10, 8]
+        kh = self.k(x).unflatten(-1, (3, 8)).transpose(1, 2)  # [B, 3, 10, 8]
+        vh = self.v(x).unflatten(-1, (3, 8)).transpose(1, 2)  # [B, 3, 10, 8]
+        return self.o(attention(qh, kh, vh).transpose(1, 2).flatten(2))  # [B, 10, 24]
+
+
+class Mlp(nn.Module):
+    """Two linear maps with an activation between them.
+
+    Vaswani et al. 2017, section 3.3
+
+    x: float[B, 10, D]
+    """
+
+    def __init__(self, D, hidden):
+        super().__init__()
+        self.up = nn.Linear(D, hidden)
+        self.down = nn.Linear(hidden, D)
+
+    def forward(self, x):
+        return self.down(quick_gelu(self.up(x)))  # [B, 10, D]
+
+
+class VisualPreNorm(nn.Module):
+    """A transformer layer that normalises before each sublayer.
+
+    Xiong et al. 2020, On Layer Normalization in the Transformer Architecture
+
+    x: float[B, 10, 24]
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(24)
+        self.attn = VisualAttention()
+        self.ln_2 = nn.LayerNorm(24)
+        self.mlp = Mlp(D=24, hidden=96)
+
+    def forward(self, x):
+        r_1 = x + self.attn(self.ln_1(x))  # [B, 10, 24]
+        return r_1 + self.mlp(self.ln_2(r_1))  # [B, 10, 24]
+
+
+class VisualTower(nn.Module):
+    """Pre-norm layers of one width.
+
+    x: float[B, 10, 24]
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.h = nn.ModuleList(VisualPreNorm() for _ in range(2))
+
+    def forward(self, x):
+        h = x  # [B, 10, 24]
+        for layer in self.h:
+            h = layer(h)
+        return h  # [B, 10, 24]
+
+
+class L2Normalize(nn.Module):
+    """Vectors of length one.
+
+    x: float[B, 20]
+    """
+
+    def forward(self, x):
+        return x / (x * x).sum(1, keepdim=True).sqrt()  # [B, 20]
+
+
+class TextAttention(nn.Module):
+    """Multi-head attention; grouped-query when kv_heads is smaller than heads.
+
+    Vaswani et al. 2017, section 3.2; Ainslie et al. 2023
+
+    x: float[B, T, 16], visible: bool[B, 1, T, T]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(16, 16)
+        self.k = nn.Linear(16, 16)
+        self.v = nn.Linear(16, 16)
+        self.o = nn.Linear(16, 16)
+
+    def forward(self, x, visible):
+        qh = self.q(x).unflatten(-1, (2, 8)).transpose(1, 2)  # [B, 2, T, 8]
+        kh = self.k(x).unflatten(-1, (2, 8)).transpose(1, 2)  # [B, 2, T, 8]
+        vh = self.v(x).unflatten(-1, (2, 8)).transpose(1, 2)  # [B, 2, T, 8]
+        return self.o(attention(qh, kh, vh, visible, causal=True).transpose(1, 2).flatten(2))  # [B, T, 16]
+
+
+class TextPreNorm(nn.Module):
+    """A transformer layer that normalises before each sublayer.
+
+    Xiong et al. 2020, On Layer Normalization in the Transformer Architecture
+
+    x: float[B, T, 16], visible: bool[B, 1, T, T]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(16)
+        self.attn = TextAttention()
+        self.ln_2 = nn.LayerNorm(16)
+        self.mlp = Mlp(D=16, hidden=64)
+
+    def forward(self, x, visible):
+        r_1 = x + self.attn(self.ln_1(x), visible)  # [B, T, 16]
+        return r_1 + self.mlp(self.ln_2(r_1))  # [B, T, 16]
+
+
+class TextTower(nn.Module):
+    """Pre-norm layers of one width.
+
+    x: float[B, T, 16], visible: bool[B, 1, T, T]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.h = nn.ModuleList(TextPreNorm() for _ in range(3))
+
+    def forward(self, x, visible):
+        h = x  # [B, T, 16]
+        for layer in self.h:
+            h = layer(h, visible)
+        return h  # [B, T, 16]
+
+
+class ClipVitb32(nn.Module):
+    """An image tower and a text tower that meet in one space.
+
+    pixels: float[B, 3, 12, 12], tokens: int[C, T], mask: bool[C, T]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 24, 4, stride=4, bias=False)
+        self.cls = nn.Parameter(torch.empty(24))
+        self.v_pos = nn.Parameter(torch.empty(10, 24))
+        self.v_pre = nn.LayerNorm(24)
+        self.visual = VisualTower()
+        self.v_post = nn.LayerNorm(24)
+        self.v_proj = nn.Linear(24, 20, bias=False)
+        self.v = L2Normalize()
+        self.t_tok = nn.Embedding(61, 16)
+        self.t_pos = nn.Embedding(16, 16)
+        self.text = TextTower()
+        self.t_post = nn.LayerNorm(16)
+        self.t_proj = nn.Linear(16, 20, bias=False)
+        self.t = L2Normalize()
+        self.logit_scale = nn.Parameter(torch.empty(()))
+
+    def forward(self, pixels, tokens, mask=None):
+        v = self.v(self.encode_image(pixels))  # [B, 20]
+        t = self.t(self.encode_text(tokens, mask))  # [C, 20]
+        per_image = torch.einsum("BD, CD -> BC", v, t) * self.logit_scale.exp()  # [B, C]
+        per_text = per_image.transpose(0, 1)  # [C, B]
+        return ClipVitb32Output(
+            logits_per_image=per_image, logits_per_text=per_text, image_embed=v, text_embed=t
+        )
+
+    def encode_image(self, pixels):
+        """The projected image features, not normalised."""
+        seq = self.patches(pixels).permute(0, 2, 3, 1).flatten(1, 2)  # [B, 9, 24]
+        cls_all = self.cls.expand(pixels.shape[0], 1, -1)  # [B, 1, 24]
+        v_cls = self.visual(self.v_pre(torch.cat((cls_all, seq), 1) + self.v_pos))[:, 0]  # [B, 24]
+        return self.v_proj(self.v_post(v_cls))  # [B, 20]
+
+    def encode_text(self, tokens, mask=None):
+        """The projected text features, not normalised."""
+        if tokens.shape[1] > 16:
+            raise ValueError(f"a sequence of {tokens.shape[1]} is too long, this model takes 16 at most")
+        t_in = self.t_tok(tokens) + self.t_pos(positions(tokens, None, 0))  # [C, T, 16]
+        visible = causal_mask(mask, tokens, 0)  # [C, 1, T, T]
+        t_post = self.t_post(self.text(t_in, visible))  # [C, T, 16]
+        end = (tokens == 5).long().argmax(1)  # [C]
+        return self.t_proj(t_post[torch.arange(tokens.shape[0], device=t_post.device), end])  # [C, 20]
+
+    @torch.no_grad()
+    def init_weights(self):
+        """Initial values by the rules of the spec."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_uniform_(module.weight, a=5**0.5)
+            elif isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear):
+                nn.init.kaiming_uniform_(module.weight, a=5**0.5)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(self.cls, std=0.2041241452319315)
+        nn.init.constant_(self.logit_scale, 2.659260036932778)
+        nn.init.normal_(self.v_pos, std=0.2041241452319315)
