@@ -31,7 +31,8 @@ _verifying: ContextVar[bool] = ContextVar("verifying", default=False)
 def compile(source: str | Path, *, set: Overrides | None = None) -> Program:
     """A spec as a Program, without torch.
 
-    source: a spec's name (`gpt2`, `gpt2:medium`), the path of one, or a checkpoint folder or file of a known family.
+    source: a spec's name (`gpt2`, `gpt2:medium`), the path of one, or a checkpoint folder or file of a known
+    family.
     set: params to override, by path: {"heads": 8, "rope.base": 1e6}.
     Raises CompileError with every fault that the first faulty phase found.
     """
@@ -77,7 +78,7 @@ def _verified(typed: TypedGraph) -> TypedGraph:
 
 @contextmanager
 def verifying() -> Iterator[None]:
-    """Inside, every level is verified as soon as it is made. Raises InvalidIR, which is a bug of the compiler."""
+    """Inside, every level is verified as soon as it is made; InvalidIR is a bug of the compiler."""
     token = _verifying.set(True)
     try:
         yield
@@ -120,7 +121,7 @@ def build(
 ) -> nn.Module:
     """A spec as an nn.Module, initialised by the spec's rules; `device="meta"` allocates nothing.
 
-    source, set: as for `compile`. dtype: of the parameters that follow the module's dtype, default torch's own.
+    source, set: as for `compile`. dtype: of the parameters that follow the module's dtype, default torch's.
     """
     from compiler.backend.build import build as construct
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from compiler.ir.dims import Dim
 from compiler.ir.values import Record, Residual, Value, spell
 
-_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./]*\Z")
 _WORDS = {"null", "true", "false", "yes", "no", "on", "off"}  # the last four: for readers of YAML 1.1
 
 
@@ -57,6 +57,7 @@ def mapping(items: Iterable[tuple[str, str]]) -> str:
 
 
 def sequence(items: Iterable[str]) -> str:
+    """Values that are already text."""
     return "[" + ", ".join(items) + "]"
 
 

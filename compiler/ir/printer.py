@@ -1,4 +1,4 @@
-"""The canonical text of the graph and of the typed graph: YAML, one line per op, nothing of files or comments.
+"""The canonical text of the graph and the typed graph: YAML, one line per op, nothing of files or comments.
 
 Equal architectures print equally, whatever their files look like; `spec.lock.yaml` holds the typed form.
 """
@@ -54,7 +54,9 @@ def _untyped(block: Block) -> _View:
                 return []
 
     def declared(port: InputPort) -> str:
-        return text(port.pattern.text) if port.pattern is not None else "captured" + ("?" if port.maybe else "")
+        return (
+            text(port.pattern.text) if port.pattern is not None else "captured" + ("?" if port.maybe else "")
+        )
 
     return _View(block, _values(block.params), {}, declared, attrs, lambda node: [], children)
 
@@ -186,5 +188,6 @@ def _refs(refs: Mapping[str, Ref]) -> str:
 
 def _wires(inputs: Mapping[str, Ref | tuple[Ref, ...]]) -> str:
     return mapping(
-        (port, sequence(map(_ref, refs)) if isinstance(refs, tuple) else _ref(refs)) for port, refs in inputs.items()
+        (port, sequence(map(_ref, refs)) if isinstance(refs, tuple) else _ref(refs))
+        for port, refs in inputs.items()
     )

@@ -1,4 +1,4 @@
-"""The canonical text of the program: classes with members and steps, then tensors, ties and initial values."""
+"""The canonical text of the program: classes with members and steps, tensors, ties, initial values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def print_program(program: Program) -> str:
 def _class(declaration: ClassDecl, names: dict[int, str]) -> Lines:
     unit = declaration.unit
     places = ", ".join(u.path or "the root" for u in declaration.units)
-    yield f"class {declaration.name}({', '.join(declaration.arguments)}) of `{unit.typed.block.name}` at {places}"
+    made_with = ", ".join(declaration.arguments)
+    yield f"class {declaration.name}({made_with}) of `{unit.typed.block.name}` at {places}"
     varying = [str(h) for h, varies in zip(declaration.holes, declaration.varies, strict=True) if varies]
     if varying:
         yield f"  varies: {', '.join(varying)}"
@@ -53,7 +54,8 @@ def _slots(unit: Unit) -> Lines:
 def _method(method: MethodDecl) -> Lines:
     arguments = [a.name + ("?" if a.optional else "") for a in method.arguments]
     cut = "".join(f", {name} for {ref}" for name, ref in method.cut.items())
-    yield f"method {method.name}({', '.join(arguments)}){' called by forward' if method.is_stage else ''}{cut}"
+    stage = " called by forward" if method.is_stage else ""
+    yield f"method {method.name}({', '.join(arguments)}){stage}{cut}"
     yield from _steps(method.actions, method.outputs)
 
 
@@ -85,7 +87,8 @@ def _action(action: Action) -> str:
             arguments = ", ".join("carried" if a is None else _code(a) for a in action.arguments)
             order = f" in order {list(action.order)}" if action.order is not None else ""
             cached = ", cached" if action.cached else ""
-            return f"{action.target} = each of self.{action.member}{order} from {action.start}({arguments}) -> {action.type}{cached}"
+            layers = f"each of self.{action.member}{order} from {action.start}({arguments})"
+            return f"{action.target} = {layers} -> {action.type}{cached}"
         case Default():
             return f"{action.name} = {action.value} if absent"
 

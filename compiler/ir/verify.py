@@ -1,4 +1,4 @@
-"""What must hold of each level whatever the user wrote. A failure is a bug of the compiler, not the user's."""
+"""What must hold of each level whatever the user wrote. A failure is a bug of the compiler."""
 
 from __future__ import annotations
 
@@ -66,10 +66,19 @@ def _verify_action(node: Node, block: Block, where: str) -> None:
         case OpNode(shares=shares):
             for name, attr in shares.items():
                 owner = str(attr.value).rpartition(".")[0]
-                _need(owner in earlier, f"{where}: {node.name}.{name} is tied to {attr.value}, which is no earlier node's")
+                _need(
+                    owner in earlier,
+                    f"{where}: {node.name}.{name} is tied to {attr.value}, which is no earlier node's",
+                )
         case UseNode(block=inner):
-            _need(set(node.inputs) == _ports(inner), f"{where}: the wires of {node.name} are not the ports of {inner.name}")
-            _need(set(node.outputs) == set(inner.outputs), f"{where}: {node.name} gives other values than {inner.name}")
+            _need(
+                set(node.inputs) == _ports(inner),
+                f"{where}: the wires of {node.name} are not the ports of {inner.name}",
+            )
+            _need(
+                set(node.outputs) == set(inner.outputs),
+                f"{where}: {node.name} gives other values than {inner.name}",
+            )
             _verify_block(inner)
         case RepeatNode() as repeat:
             _verify_repeat(node, repeat, where)
@@ -87,7 +96,10 @@ def _verify_repeat(node: Node, repeat: RepeatNode, where: str) -> None:
     _need(len(repeat.layers) == len(repeat.modules) > 0, f"{where}: layers and modules differ in number")
     _need(set(repeat.layers) == set(bodies), f"{where}: a body without a layer, or a layer without a body")
     _need(len(repeat.labels) == len(repeat.bodies), f"{where}: a label per body")
-    _need(set(repeat.modules) == set(range(len(set(repeat.modules)))), f"{where}: modules are not counted from 0")
+    _need(
+        set(repeat.modules) == set(range(len(set(repeat.modules)))),
+        f"{where}: modules are not counted from 0",
+    )
     kinds = set(zip(repeat.modules, repeat.layers, strict=True))
     _need(len(kinds) == len(set(repeat.modules)), f"{where}: one module has two bodies")
     for body in repeat.bodies:
@@ -102,14 +114,23 @@ def _verify_repeat(node: Node, repeat: RepeatNode, where: str) -> None:
 def _verify_types(typed: TypedBlock) -> None:
     where = f"block {typed.block.path or typed.block.name}"
     _need(set(typed.inputs) == _ports(typed.block), f"{where}: inputs and their types differ")
-    _need(tuple(n.node for n in typed.nodes) == typed.block.nodes, f"{where}: the typed nodes are not the block's")
+    _need(
+        tuple(n.node for n in typed.nodes) == typed.block.nodes,
+        f"{where}: the typed nodes are not the block's",
+    )
     for node in typed.nodes:
-        _need(set(node.outputs) == set(node.node.outputs), f"{where}: outputs of {node.node.name} without a type")
+        _need(
+            set(node.outputs) == set(node.node.outputs),
+            f"{where}: outputs of {node.node.name} without a type",
+        )
         for weight in node.weights:
             fixed = all(size.constant is not None for size in weight.shape)
             _need(fixed, f"{where}: the weight {node.node.name}.{weight.name} has no fixed shape")
         blocks = _blocks(node)
-        _need(blocks is None or blocks == tuple(c.block for c in node.children), f"{where}: {node.node.name} has other children")
+        _need(
+            blocks is None or blocks == tuple(c.block for c in node.children),
+            f"{where}: {node.node.name} has other children",
+        )
         for child in node.children:
             _verify_types(child)
 

@@ -1,4 +1,4 @@
-"""What must hold of a program: its classes stand in order, its literals are accounted for, its tensors are the graph's."""
+"""What must hold of a program: classes in order, literals accounted for, the tensors of the graph."""
 
 from __future__ import annotations
 
@@ -31,26 +31,38 @@ def _verify_order(program: Program) -> None:
         for unit in declaration.units:
             for member in unit.members:
                 for child in member.children:
-                    _need(id(child) in declared, f"class {declaration.name} stands before the class of {member.name}")
+                    _need(
+                        id(child) in declared,
+                        f"class {declaration.name} stands before the class of {member.name}",
+                    )
         declared |= {id(unit) for unit in declaration.units}
     _need(program.root.unit.typed is program.typed.root, "the last class is not the root's")
 
 
 def _verify_literals(declaration: ClassDecl) -> None:
-    """Each literal of each instance is in the text or an argument, and the text's literals are equal in all."""
+    """Each literal of each instance is in the text, the same in all, or an argument."""
     where = f"class {declaration.name}"
-    _need(len(declaration.holes) == len(declaration.varies), f"{where}: literals and their kinds differ in number")
+    _need(
+        len(declaration.holes) == len(declaration.varies),
+        f"{where}: literals and their kinds differ in number",
+    )
     arguments = {h for h, varies in zip(declaration.holes, declaration.varies, strict=True) if varies}
-    _need(arguments == set(declaration.arguments), f"{where}: arguments that nothing uses, or literals without one")
+    _need(
+        arguments == set(declaration.arguments),
+        f"{where}: arguments that nothing uses, or literals without one",
+    )
     for unit in declaration.units:
         found = list(_literals(unit))
         _need(len(found) == len(declaration.holes), f"{where}: {unit.path} has {len(found)} literals")
         for value, hole, varies in zip(found, declaration.holes, declaration.varies, strict=True):
-            _need(varies or (value == hole and type(value) is type(hole)), f"{where}: {unit.path} has {value!r} for {hole!r}")
+            _need(
+                varies or (value == hole and type(value) is type(hole)),
+                f"{where}: {unit.path} has {value!r} for {hole!r}",
+            )
 
 
 def _literals(unit: Unit) -> Iterator[object]:
-    """The literals of a unit where its text has them: members and the children they make, steps, cache slots."""
+    """The literals of a unit in text order: members and the children they make, steps, cache slots."""
     for member in unit.members:
         if member.code is not None:
             yield from _of(member.code)
@@ -81,4 +93,6 @@ def _verify_tensors(program: Program) -> None:
     _need(len(set(names)) == len(names), "two tensors of one name")
     for alias, owner in program.table.ties.items():
         _need(owner in names and alias not in names, f"{alias} is tied to {owner}, which is no tensor")
-    _need(sorted(i.parameter for i in program.inits) == names, "tensors without an initial value, or with two")
+    _need(
+        sorted(i.parameter for i in program.inits) == names, "tensors without an initial value, or with two"
+    )

@@ -19,6 +19,8 @@ def solve(call: OpCall) -> tuple[Pattern, Axes]:
         raise OpFault(
             "bad-pattern", f"`{text}` has {len(pattern.inputs)} inputs, the node one", attr="pattern"
         )
+    if any(g.bracketed for g in (*pattern.inputs[0], *pattern.output)):
+        raise OpFault("bad-pattern", f"brackets are `gather`'s, not for `{text}`", attr="pattern")
     axes = Axes(call.axes, {}, {})
     axes.bind(pattern.inputs[0], call.inputs["x"], "x", text)
     return pattern, axes

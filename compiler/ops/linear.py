@@ -6,7 +6,7 @@ from compiler.ir.dims import Dim, dim, product
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, Weight
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value, spell
-from compiler.ops.patterns import Axes, common_dtype, parse_pattern
+from compiler.ops.patterns import Axes, common_dtype, parse_pattern, plain
 
 
 def _linear(call: OpCall) -> Typing:
@@ -81,6 +81,7 @@ def _einsum(call: OpCall) -> Typing:
         raise OpFault(
             "bad-pattern", f"`{text}` has {len(pattern.inputs)} inputs, the node {len(types)}", attr="pattern"
         )
+    plain(pattern, text)
     axes = Axes(call.axes, {}, {})
     for side, found in zip(pattern.inputs, types, strict=True):
         axes.bind(side, found, "x", text)

@@ -81,6 +81,22 @@ def _side(text: str, whole: str) -> Side:
     return tuple(groups)
 
 
+def plain(pattern: Pattern, text: str, *, units: bool = False, brackets: bool = False) -> None:
+    """Raises OpFault for products of axes, and for unit axes and brackets where an op has no use for them."""
+    for group in (g for side in (*pattern.inputs, pattern.output) for g in side):
+        if len(group.names) > 1:
+            cure = "split and join axes with `rearrange`"
+            raise OpFault(
+                "bad-pattern", f"products of axes cannot stand in `{text}`", attr="pattern", help=cure
+            )
+        if not group.names and not units:
+            raise OpFault(
+                "bad-pattern", f"an axis of 1 cannot stand in `{text}`", attr="pattern", help="name it"
+            )
+        if group.bracketed and not brackets:
+            raise OpFault("bad-pattern", f"brackets are `gather`'s, not for `{text}`", attr="pattern")
+
+
 @dataclass
 class Axes:
     """The sizes of the names in one pattern: those of the enclosing block, and those solved here."""

@@ -5,14 +5,12 @@ from __future__ import annotations
 from compiler.ir.dims import Dim, dim
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, per_element
 from compiler.ir.types import TensorType
-from compiler.ir.values import Residual, Value
-from compiler.ops.patterns import Axes, Pattern, broadcast, common_dtype, parse_pattern
-from compiler.syntax.expr import Binary, Call, IfElse, Name, Unary
+from compiler.ir.values import spell
+from compiler.ops.kinds import dtype_of, read_names
+from compiler.ops.patterns import Axes, Pattern, broadcast, common_dtype, parse_pattern, plain
 from compiler.syntax.types import DTYPES
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "sigmoid", "tanh")
-_TRUE_FLOAT = {"log", "exp", "sqrt", "sin", "cos", "tanh", "sigmoid"}
-_COMPARE = {"==", "!=", "<", "<=", ">", ">="}
 
 
 def map_sides(call: OpCall) -> Pattern | None:
@@ -31,87 +29,39 @@ def map_sides(call: OpCall) -> Pattern | None:
 
 
 def _map(call: OpCall) -> Typing:
-    pattern = map_sides(call)
+    expr, pattern = call.attrs["expr"], map_sides(call)
+    read = read_names(expr)
+    if not read:
+        raise OpFault(
+            "expr-value", f"`{spell(expr)}` reads no input", attr="expr", help="a constant needs no `map`"
+        )
+    dtype = dtype_of(expr, call.inputs)
     if pattern is None:
-        shape = broadcast(list(call.inputs.values()), list(call.inputs)) if call.inputs else ()
-    else:
-        shape = _aligned(call, pattern)
-    common_dtype(list(call.inputs.values()), list(call.inputs))
-    dtype = map_dtype(call.attrs["expr"], call.inputs)
-    return Typing({"y": TensorType(dtype, shape)})
+        used = {port: found for port, found in call.inputs.items() if port in read}
+        return Typing({"y": TensorType(dtype, broadcast(list(used.values()), list(used)))})
+    return Typing({"y": TensorType(dtype, _aligned(call, pattern, read))})
 
 
-def _aligned(call: OpCall, pattern: Pattern) -> tuple[Dim, ...]:
+def _aligned(call: OpCall, pattern: Pattern, read: frozenset[str]) -> tuple[Dim, ...]:
     text = str(call.attrs["pattern"])
+    plain(pattern, text, units=True)
     axes = Axes(call.axes, {}, {})
     for side, (port, found) in zip(pattern.inputs, call.inputs.items(), strict=True):
         axes.bind(side, found, port, text)
-    names = {g.name for side in pattern.inputs for g in side}
-    for group in pattern.output:
-        if group.names and group.name not in names:
+    sides = [side for side, port in zip(pattern.inputs, call.inputs, strict=True) if port in read]
+    out = [g.name for g in pattern.output if g.name]
+    for name in out:
+        if not any(name == g.name for side in sides for g in side) or out.count(name) > 1:
+            problem = "stands twice" if out.count(name) > 1 else "is in no input that the expression reads"
+            raise OpFault("bad-pattern", f"the output axis `{name}` of `{text}` {problem}", attr="pattern")
+    for side in sides:
+        names = [g.name for g in side if g.name]
+        if [n for n in out if n in names] != names:
             raise OpFault(
-                "bad-pattern", f"the output axis `{group.name}` of `{text}` is in no input", attr="pattern"
-            )
-    for side in pattern.inputs:
-        order = [g.name for g in pattern.output if g.name in {h.name for h in side}]
-        if order != [g.name for g in side if g.name]:
-            raise OpFault(
-                "bad-pattern",
-                f"`{text}` reorders or drops axes",
-                attr="pattern",
+                "bad-pattern", f"`{text}` reorders or drops axes", attr="pattern",
                 help="use `rearrange` or `reduce` first",
-            )
+            )  # fmt: skip
     return axes.shape(pattern.output, text)
-
-
-def map_dtype(value: Value, inputs: dict[str, TensorType] | object) -> str:
-    """The dtype of an expression on tensors: true division and the transcendentals are float."""
-    match value:
-        case bool():
-            return "bool"
-        case int():
-            return "int"
-        case Residual(expr=Name(name=name)):
-            found = inputs[name].dtype  # type: ignore[index]
-            assert isinstance(found, str)
-            return found
-        case Residual(expr=expr, args=args):
-            return _compound_dtype(expr, [map_dtype(a, inputs) for a in args])
-        case _:
-            return "weak"
-
-
-def _compound_dtype(expr: object, parts: list[str]) -> str:
-    match expr:
-        case Binary(op=op) if op in _COMPARE or op in ("and", "or"):
-            return "bool"
-        case Unary(op="not"):
-            return "bool"
-        case Call(name="int" | "floor" | "ceil" as name):
-            return "int" if name == "int" else _joined(parts)
-        case IfElse():
-            return _joined(parts[1:])
-        case Binary(op="/"):
-            return _as_float(_joined(parts))
-        case Call(name=name) if name in _TRUE_FLOAT:
-            return _as_float(_joined(parts))
-        case _:
-            return _joined(parts)
-
-
-def _joined(parts: list[str]) -> str:
-    """weak floats (literals) follow the tensors they meet; alone with whole numbers they make float32."""
-    kinds = set(parts)
-    floats = [k for k in parts if k.startswith(("float", "bfloat"))]
-    if floats:
-        return floats[0]
-    if "weak" in kinds:
-        return "float32" if kinds - {"weak"} else "weak"
-    return "int" if "int" in kinds else parts[0]
-
-
-def _as_float(kind: str) -> str:
-    return "float32" if kind in ("int", "bool") else kind
 
 
 def _activation(call: OpCall) -> Typing:

@@ -1,0 +1,87 @@
+"""What can be compiled by name: every spec of the search folders, its variants, and their weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from compiler.diagnostics.diagnostic import CompileError, Diagnostic
+from compiler.passes.library import find_spec, read_source, spec_names
+from compiler.pipeline import typed_graph
+from compiler.syntax.model_spec import ModelSpec
+from compiler.syntax.parse import parse
+from compiler.weights.library import Library
+
+_SPEC_LINE = re.compile(r"^spec:", re.MULTILINE)
+_MAP_LINE = re.compile(r"^weightmap:", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The dialects that are read, and where the checkpoint of this very variant is published."""
+
+    dialects: tuple[str, ...]
+    repository: str | None
+    revision: str | None
+    file: str | None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A spec at its defaults, or one of its variants."""
+
+    name: str
+    task: str
+    parameters: int
+    source: str
+    weights: Weights
+
+    def weights_text(self) -> str:
+        """The weights in a table's cell."""
+        dialects = ", ".join(self.weights.dialects) or "no map"
+        return dialects + (f" ({self.weights.repository})" if self.weights.repository else "")
+
+
+def catalog() -> tuple[list[Entry], list[Diagnostic]]:
+    """The entries, and the faults of files that cannot be listed."""
+    entries: list[Entry] = []
+    faults: list[Diagnostic] = []
+    maps = Library.standard()
+    for name in spec_names():
+        try:
+            entries += _entries(name, maps)
+        except CompileError as error:
+            faults += error.diagnostics
+    return entries, faults
+
+
+def _entries(name: str, maps: Library) -> Iterator[Entry]:
+    file = read_source(find_spec(name))
+    if not _SPEC_LINE.search(file.text) or _MAP_LINE.search(file.text):
+        return  # a file of blocks, or a weight map that stands beside the specs
+    spec = parse(file).spec
+    assert spec is not None
+    for variant in ("", *map(str, spec.variants)):
+        full = f"{name}:{variant}" if variant else name
+        typed = typed_graph(full)
+        block = typed.root.block
+        weights = _weights(maps, spec, typed.graph.parents, variant)
+        yield Entry(full, typed.graph.task, typed.root.parameter_count(), block.source, weights)
+
+
+def _weights(maps: Library, spec: ModelSpec, parents: tuple[str, ...], variant: str) -> Weights:
+    """The maps of a spec, and the place that one of them names for the variant."""
+    found = maps.candidates(str(spec.spec.value), parents)
+    dialects = tuple(m.dialect for m in found)
+    for map in found:
+        for label, published in map.files.items():
+            if _means(label, spec, variant):
+                return Weights(dialects, published.repository, published.revision, published.file)
+    return Weights(dialects, None, None, None)
+
+
+def _means(label: str, spec: ModelSpec, variant: str) -> bool:
+    """Whether a map's label is the variant. Defaults go by an empty variant, or by a name of their own."""
+    values = next((v for k, v in spec.variants.items() if k == label), None)
+    return label == variant or (not variant and not values)

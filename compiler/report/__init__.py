@@ -1,0 +1,1 @@
+"""What is told of a spec: trees, costs, plans, lists."""
