@@ -1,4 +1,4 @@
-"""The source of the library's functions, read as text so that emitting needs no torch."""
+"""The source of the library's functions and classes, read as text so that emitting needs no torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def functions() -> dict[str, str]:
     text = Path(__file__).with_name("library.py").read_text(encoding="utf-8")
     found: dict[str, str] = {}
     for node in ast.parse(text).body:
-        if isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
             source = ast.get_source_segment(text, node)
             assert source is not None
             found[node.name] = source

@@ -98,8 +98,9 @@ class ClassWriter:
         lengths = forward_lengths(program, names, checked)
         body = replace(
             self._body(staged(self.unit.actions, program.methods), self.unit.outputs),
-            cut=last_position(program.typed) if program.typed.cached else None,
+            cut=last_position(program.typed, next(iter(self.unit.outputs.values()))) if program.typed.cached else None,
             output_class=output_class(self.declaration.name),
+            maybe=self.unit.typed.block.maybe,
         )
         return [head, *indented([*lengths.opening, *write_body(body, names, lengths.closing)])]
 
@@ -126,11 +127,14 @@ class ClassWriter:
         for name, ref in method.cut.items():
             names.names[ref] = name
         arguments = [f"{a.name}=None" if a.optional else a.name for a in method.arguments]
-        lengths = method_lengths(self.program, names)
-        lines = [
-            *lengths.opening,
-            *write_body(self._body(method.actions, method.outputs), names, lengths.closing),
-        ]
+        body = self._body(method.actions, method.outputs)
+        if method.cached:
+            arguments += ["cache=None", "last=False"]
+            body = replace(body, cut=last_position(self.program.typed, next(iter(method.outputs.values()))))
+            lengths = forward_lengths(self.program, names, ())
+        else:
+            lengths = method_lengths(self.program, names)
+        lines = [*lengths.opening, *write_body(body, names, lengths.closing)]
         doc = docstring(wrapped(method.summary, 2)) if method.summary else []
         return [f"def {method.name}({', '.join(['self', *arguments])}):", *indented([*doc, *lines])]
 
@@ -142,6 +146,9 @@ class ClassWriter:
             return []
         entries: list[str] = []
         for slots in self.unit.slots:
+            if not slots.shapes:
+                entries.append(f'"{slots.name}": None')
+                continue
             tensors = [
                 f"like.new_empty({', '.join(self._slot_size(d) for d in shape)})" for shape in slots.shapes
             ]

@@ -15,6 +15,9 @@ _MODULES = {
     "layer_norm": "nn.LayerNorm",
     "rms_norm": "nn.RMSNorm",
     "conv": "nn.Conv{rank}d",
+    "conv_transpose": "nn.ConvTranspose{rank}d",
+    "group_norm": "nn.GroupNorm",
+    "grouped_linear": "GroupedLinear",
 }
 
 

@@ -23,16 +23,22 @@ def forward_lengths(program: Program, names: Names, checked: Collection[str]) ->
     """For forward. checked: inputs whose lengths a stage checks."""
     if not program.typed.cached:
         return Lengths(_bounds(program, names, checked), [])
-    total = names.add(Ref("", "total"), "total")
-    opening = [
-        'past = 0 if cache is None else cache["past"]',
-        f"{total} = past + {_counted(program)}.shape[1]",
-    ]
+    opening = ['past = 0 if cache is None else cache["past"]']
+    counted = _counted(program)
     bound = program.typed.graph.max_dims.get(KEY_LENGTH)
+    if any(p.name == counted and p.default is not None for p in program.root.unit.typed.block.inputs):
+        total = f"past + {counted}.shape[1]"  # not known before its default stands in
+        refusal = _refusal(total, str(bound.value)) if bound is not None else []
+        return Lengths([*opening, *_bounds(program, names, checked)], [*refusal, *_advance(total)])
+    total = names.add(Ref("", "total"), "total")
+    opening.append(f"{total} = past + {counted}.shape[1]")
     if bound is not None:
         opening += _refusal(total, str(bound.value))
-    closing = ["if cache is not None:", f'    cache["past"] = {total}']
-    return Lengths([*opening, *_bounds(program, names, checked)], closing)
+    return Lengths([*opening, *_bounds(program, names, checked)], _advance(total))
+
+
+def _advance(total: str) -> list[str]:
+    return ["if cache is not None:", f'    cache["past"] = {total}']
 
 
 def method_lengths(program: Program, names: Names) -> Lengths:
@@ -72,6 +78,8 @@ def _counted(program: Program) -> str:
     """The input whose tokens fill the cache: what `positions` counts."""
     for typed in program.root.unit.typed.nodes:
         ref = typed.node.inputs.get("x")
-        if getattr(typed.node.action, "op", "") == "positions" and isinstance(ref, Ref):
+        if getattr(typed.node.action, "op", "") != "positions" or not isinstance(ref, Ref):
+            continue
+        if typed.outputs["t"].shape[0] in program.typed.cached:
             return ref.node
     return program.root.unit.arguments[0].name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 
 def positions(x, mask, past):
@@ -101,3 +102,23 @@ def rotate_interleaved(x, turn):
 def quick_gelu(x):
     """x sigmoid(1.702 x), the approximation of GELU that CLIP was trained with."""
     return x * torch.sigmoid(1.702 * x)
+
+
+class GroupedLinear(nn.Module):
+    """A linear map per group: rows [R, I] sorted by group, `count` rows of each."""
+
+    def __init__(self, groups, inside, outside, bias=False):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(groups, outside, inside))
+        self.bias = nn.Parameter(torch.empty(groups, outside)) if bias else None
+
+    def forward(self, x, count):
+        if x.dtype == torch.float64:  # grouped_mm has no kernel for it
+            parts = [F.linear(rows, w) for rows, w in zip(x.split(count.tolist()), self.weight)]
+            y = torch.cat(parts)
+        else:
+            ends = count.cumsum(0).to(torch.int32)
+            y = F.grouped_mm(x, self.weight.transpose(1, 2), offs=ends)
+        if self.bias is not None:
+            y = y + self.bias.repeat_interleave(count, 0, output_size=x.shape[0])
+        return y

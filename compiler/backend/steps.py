@@ -10,7 +10,7 @@ from compiler.backend.expressions import Names, Pending, Printer, axes_comment
 from compiler.backend.lines import WIDTH, commented
 from compiler.ir.code import Lit, literals
 from compiler.ir.graph import Ref
-from compiler.ir.program import Action, ClassDecl, Default, Loop, Step
+from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step
 from compiler.passes.methods import action_refs
 
 
@@ -27,6 +27,7 @@ class Body:
     outputs: Mapping[str, Ref]
     cut: Ref | None = None
     output_class: str = ""
+    maybe: frozenset[str] = frozenset()  # outputs that may be None
 
 
 def action_literals(action: Action) -> list[Lit]:
@@ -38,6 +39,8 @@ def action_literals(action: Action) -> list[Lit]:
             return [x for a in arguments if a is not None for x in literals(a)]
         case Default():
             return []
+        case Once(actions=inner):
+            return [x for a in inner for x in action_literals(a)]
 
 
 def write_body(body: Body, names: Names, closing: list[str]) -> list[str]:
@@ -70,18 +73,23 @@ class _BodyWriter:
 
     def write(self, closing: list[str]) -> list[str]:
         for action, holes in zip(self.body.actions, self.body.holes, strict=True):
-            match action:
-                case Step():
-                    self._step(action, holes)
-                    self._keep_last(action.targets[0])
-                case Loop():
-                    self._loop(action, holes)
-                    self._keep_last(action.target)
-                case Default():
-                    self._default(action)
+            self._action(action, holes)
         self.lines += closing
         self._return()
         return self.lines
+
+    def _action(self, action: Action, holes: list[str]) -> None:
+        match action:
+            case Step():
+                self._step(action, holes)
+                self._keep_last(action.targets[0])
+            case Loop():
+                self._loop(action, holes)
+                self._keep_last(action.target)
+            case Default():
+                self._default(action)
+            case Once():
+                self._once(action, holes)
 
     # -- lines ----------------------------------------------------------------------------------------------
 
@@ -161,8 +169,32 @@ class _BodyWriter:
             else:
                 text = self.printer.render(argument, [next(texts) for _ in literals(argument)])
                 arguments.append(f"{text}[i]" if loop.cached and text.endswith('"]') else text)
+        every = f"every_{name}"
+        if loop.taps:
+            self.lines.append(f"{every} = []")
         self.lines.append(_loop_head(loop))
         self.lines.append(f"    {name} = layer({', '.join(arguments)})")
+        if loop.taps:
+            self.lines.append(f"    {every}.append({name})")
+        for tap in loop.taps:
+            self.lines.append(f"{self.names.add(tap, f'{tap.node}_{tap.port}')} = {every}[{tap.port}]")
+
+    def _once(self, once: Once, holes: list[str]) -> None:
+        """The steps under `if`, what they gave kept in the cache, and read from it in the other branch."""
+        outside, self.lines = self.lines, []
+        texts = iter(holes)
+        for action in once.actions:
+            self._action(action, [next(texts) for _ in action_literals(action)])
+        names = [self._name(t) for t in once.targets]
+        slot = f'cache["{once.name}"]'
+        inside = [*self.lines, "if cache is not None:", f"    {slot} = [{', '.join(names)}]"]
+        self.lines = [
+            *outside,
+            f"if cache is None or {slot} is None:",
+            *(f"    {line}" for line in inside),
+            "else:",
+            f"    {', '.join(names)} = {slot}",
+        ]
 
     def _default(self, default: Default) -> None:
         target = self.names.names[Ref(default.name)]
@@ -176,6 +208,7 @@ class _BodyWriter:
             self.lines += ["if last:", f"    {name} = {name}[:, -1:]"]
 
     def _return(self) -> None:
+        self._return_alone()
         refs = self.body.outputs
         texts = {name: self.printer.value(ref) for name, ref in refs.items()}
         if len(refs) == 1:
@@ -186,6 +219,15 @@ class _BodyWriter:
         named = ", ".join(f"{n}={t}" for n, t in texts.items())
         whole = f"{self.body.output_class}({named})" if self.body.output_class else ", ".join(texts.values())
         self._line(f"return {whole}", "", tuple(refs.values()))
+
+    def _return_alone(self) -> None:
+        """The one output that is always there, returned bare when no other is."""
+        always = [r for n, r in self.body.outputs.items() if n not in self.body.maybe]
+        if not self.body.output_class or len(always) != 1 or len(self.body.outputs) == 1:
+            return
+        rest = [self.printer.value(r) for n, r in self.body.outputs.items() if n in self.body.maybe]
+        self.lines.append(f"if {' and '.join(f'{t} is None' for t in rest)}:")
+        self.lines.append(f"    return {self.printer.value(always[0])}")
 
     # -- words ----------------------------------------------------------------------------------------------
 
@@ -227,10 +269,13 @@ def _readers(actions: tuple[Action, ...], outputs: Mapping[str, Ref]) -> dict[Re
     """Who reads each value; None stands for the return."""
     readers: dict[Ref, list[Action | None]] = {}
     for action in actions:
-        for ref in action_refs(action):
-            readers.setdefault(ref, []).append(action)
+        for inner in action.actions if isinstance(action, Once) else (action,):
+            for ref in action_refs(inner):
+                readers.setdefault(ref, []).append(inner)
     for ref in outputs.values():
         readers.setdefault(ref, []).append(None)
+        if len(outputs) > 1:
+            readers[ref].append(None)  # it may be returned in two ways: alone, or among the outputs
     return readers
 
 

@@ -68,7 +68,7 @@ class OpCall:
     lists: Mapping[str, tuple[TensorType, ...]]
     attrs: Mapping[str, Value]
     axes: Callable[[str], Dim | None]
-    key_length: Dim  # K: the length of the keys seen by attention, past ones included
+    keys: Callable[[Dim], Dim]  # how many keys queries of a length meet, past ones included
 
     def size(self, attr: str) -> Dim:
         """An attribute as a positive size."""
@@ -98,7 +98,7 @@ class OpDef:
     """A primitive of the language.
 
     open_inputs: input ports are named by the user (`map`).
-    outputs: output ports; None when the node's inputs name them (`cache`).
+    outputs: output ports; None when the node's inputs name them (`cache`), or the keys of the attribute `named_by`.
     positionwise: a position's output depends on that position alone, for every axis but the last.
     """
 
@@ -108,6 +108,7 @@ class OpDef:
     inputs: tuple[PortDecl, ...] = (PortDecl("x"),)
     attrs: tuple[AttrDecl, ...] = ()
     outputs: tuple[str, ...] | None = ("y",)
+    named_by: str = ""
     cost: Callable[[OpCall, Typing], Dim] = no_cost
     open_inputs: bool = False
     positionwise: bool = False

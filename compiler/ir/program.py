@@ -64,6 +64,7 @@ class Loop:
     type: TensorType
     span: Span
     cached: bool
+    taps: tuple[Ref, ...] = ()  # outputs of single layers that are read: ref.port is the layer
 
 
 @dataclass(frozen=True)
@@ -75,14 +76,26 @@ class Default:
 
 
 @dataclass(frozen=True)
+class Once:
+    """Steps whose results are computed at the first call with a cache, kept there, and read from then on."""
+
+    name: str  # the cache's key
+    actions: tuple[Action, ...]
+    targets: tuple[Ref, ...]
+
+
+@dataclass(frozen=True)
 class Slots:
-    """The tensors that one cache node keeps: their shapes with the batch and key axes symbolic."""
+    """The tensors that one cache node keeps: their shapes with the batch and key axes symbolic.
+
+    No shapes: it keeps what the first call computes, of whatever shape.
+    """
 
     name: str
     shapes: tuple[tuple[Dim, ...], ...]
 
 
-Action = Step | Loop | Default
+Action = Step | Loop | Default | Once
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +144,7 @@ class MethodDecl:
     actions: tuple[Action, ...]
     outputs: Mapping[str, Ref]
     cut: Mapping[str, Ref]  # argument -> the value that it replaces
+    cached: bool  # it reads and fills the cache
     is_stage: bool = False  # forward calls it
 
 

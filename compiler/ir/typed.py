@@ -94,4 +94,4 @@ class TypedGraph:
 
     graph: Graph
     root: TypedBlock
-    cached: bool  # some op remembers earlier tokens
+    cached: frozenset[Dim]  # the lengths of which earlier tokens are remembered

@@ -94,6 +94,8 @@ def force(value: Value, dims: Callable[[DimName], Value]) -> Value:
     """A value with its dimensions filled in. Residuals of `map` inputs (Names) stay."""
     if isinstance(value, tuple):
         return tuple(force(v, dims) for v in value)
+    if isinstance(value, Record):
+        return Record(tuple((k, force(v, dims)) for k, v in value.items))
     if not isinstance(value, Residual):
         return value
     if isinstance(value.expr, DimName):

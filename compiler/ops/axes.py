@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.ir.dims import Dim, Proof, dim, symbol
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, per_element
 from compiler.ir.types import TensorType
+from compiler.ir.values import Record
 from compiler.ops.patterns import Axes, Pattern, Side, common_dtype, parse_pattern
 
 REDUCTIONS = ("sum", "mean", "max", "any", "var", "argmax", "first")
@@ -163,6 +164,24 @@ def _slice(call: OpCall) -> Typing:
     return Typing({"y": TensorType(x.dtype, (*x.shape[:axis], length, *x.shape[axis + 1 :]))})
 
 
+def _split(call: OpCall) -> Typing:
+    x, into = call.inputs["x"], call.attrs["into"]
+    axis = axis_of(call, x)
+    if not isinstance(into, Record) or not into.items:
+        raise OpFault("wrong-type", "`into` names the parts and their sizes: {first: 1, rest: =n - 1}", attr="into")
+    outputs: dict[str, TensorType] = {}
+    total = dim(0)
+    for name, value in into.items:
+        size = dim(value) if isinstance(value, int) and not isinstance(value, bool) and value > 0 else value
+        if not isinstance(size, Dim):
+            raise OpFault("bad-dim", f"the part `{name}` has no positive whole size", attr="into")
+        outputs[name] = TensorType(x.dtype, (*x.shape[:axis], size, *x.shape[axis + 1 :]))
+        total = total + size
+    if total.compare(x.shape[axis]) is not Proof.PROVED:
+        raise OpFault("shape-mismatch", f"the parts are {total} together, the axis is {x.shape[axis]}", attr="into")
+    return Typing(outputs)
+
+
 _PATTERN = (AttrDecl("pattern", "pattern", required=True),)
 
 REARRANGE = OpDef("rearrange", "The same elements under other axes.", _rearrange, attrs=_PATTERN)
@@ -186,4 +205,12 @@ SLICE = OpDef(
     "A range of an axis.",
     _slice,
     attrs=(AttrDecl("axis", "int", required=True), AttrDecl("start", "int", 0), AttrDecl("stop", "int")),
+)
+SPLIT = OpDef(
+    "split",
+    "An axis cut into named parts.",
+    _split,
+    attrs=(AttrDecl("axis", "int", required=True), AttrDecl("into", "parts", required=True)),
+    outputs=None,
+    named_by="into",
 )

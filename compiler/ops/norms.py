@@ -25,7 +25,10 @@ def _layer_norm(call: OpCall) -> Typing:
 
 def _rms_norm(call: OpCall) -> Typing:
     x = _last(call)
-    return Typing({"y": x}, (Weight("weight", x.shape[-1:], "ones"),) if call.attrs["affine"] else ())
+    if not call.attrs["affine"]:
+        return Typing({"y": x})
+    start = "zeros" if call.attrs["offset"] == 1 else "ones"
+    return Typing({"y": x}, (Weight("weight", x.shape[-1:], start),))
 
 
 LAYER_NORM = OpDef(
@@ -38,9 +41,9 @@ LAYER_NORM = OpDef(
 )
 RMS_NORM = OpDef(
     "rms_norm",
-    "x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019).",
+    "x / sqrt(mean(x^2) + eps) * (offset + weight) (Zhang and Sennrich 2019).",
     _rms_norm,
-    attrs=(AttrDecl("eps", "float", 1e-6), AttrDecl("affine", "bool", True)),
+    attrs=(AttrDecl("eps", "float", 1e-6), AttrDecl("affine", "bool", True), AttrDecl("offset", "float", 0.0)),
     cost=per_element(6),
     positionwise=True,
 )

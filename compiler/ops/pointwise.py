@@ -79,7 +79,7 @@ def _softmax(call: OpCall) -> Typing:
     axis = call.attrs["axis"]
     if not isinstance(axis, int) or not -x.rank <= axis < x.rank:
         raise OpFault("bad-dim", f"{x.axes()} has no axis {axis}", attr="axis")
-    return Typing({"y": x})
+    return Typing({"y": TensorType(str(call.attrs["dtype"] or x.dtype), x.shape)})
 
 
 def _cast(call: OpCall) -> Typing:
@@ -125,7 +125,7 @@ SOFTMAX = OpDef(
     "softmax",
     "exp(x) normalised to sum to one along an axis.",
     _softmax,
-    attrs=(AttrDecl("axis", "int", -1),),
+    attrs=(AttrDecl("axis", "int", -1), AttrDecl("dtype", "str", choices=("float32",))),
     cost=per_element(5),
 )
 CAST = OpDef(

@@ -67,9 +67,15 @@ def _attention_cost(call: OpCall, typing: Typing) -> Dim:
 
 
 def _attention_mask(call: OpCall) -> Typing:
-    x, mask = call.inputs["x"], call.inputs.get("mask")
-    length = x.shape[1] if call.attrs["causal"] else dim(1)
-    batch, keys = (dim(1), call.key_length) if mask is None else (mask.shape[0], mask.shape[1])
+    x, mask = call.inputs.get("x"), call.inputs.get("mask")
+    if x is None and (mask is None or call.attrs["causal"]):
+        raise OpFault("missing-input", "a causal mask needs the queries `x`, any other a `mask`")
+    if mask is not None:
+        batch, keys = mask.shape
+    else:
+        assert x is not None
+        batch, keys = dim(1), call.keys(x.shape[1])
+    length = x.shape[1] if x is not None and call.attrs["causal"] else dim(1)
     return Typing({"y": TensorType("bool", (batch, dim(1), length, keys))})
 
 
@@ -106,7 +112,8 @@ def _cache(call: OpCall) -> Typing:
             raise OpFault(
                 "shape-mismatch", f"`{name}` {found.axes()} has no axis `{call.attrs['axis']}`", port=name
             )
-        outputs[name] = TensorType(found.dtype, (*found.shape[:at], call.key_length, *found.shape[at + 1 :]))
+        size = call.keys(axis) if call.attrs["mode"] == "append" else axis
+        outputs[name] = TensorType(found.dtype, (*found.shape[:at], size, *found.shape[at + 1 :]))
     return Typing(outputs)
 
 
@@ -175,7 +182,7 @@ ATTENTION_MASK = OpDef(
     "attention_mask",
     "The keys that each query may see, made once for all layers: bool[B, 1, T, K].",
     _attention_mask,
-    inputs=(PortDecl("x"), PortDecl("mask", optional=True)),
+    inputs=(PortDecl("x", optional=True), PortDecl("mask", optional=True)),
     attrs=(AttrDecl("causal", "bool", False), AttrDecl("window", "int")),
 )
 ROTATION = OpDef(
@@ -195,10 +202,10 @@ ROTATE = OpDef(
 )
 CACHE = OpDef(
     "cache",
-    "Earlier tokens' tensors put before the new ones; without a cache it passes its inputs through.",
+    "append: earlier tokens' tensors put before the new ones; once: computed at the first call and kept.",
     _cache,
     inputs=(),
-    attrs=(AttrDecl("axis", "str", required=True), AttrDecl("mode", "str", "append", choices=("append",))),
+    attrs=(AttrDecl("axis", "str", required=True), AttrDecl("mode", "str", "append", choices=("append", "once"))),
     outputs=None,
     open_inputs=True,
 )

@@ -44,7 +44,7 @@ def _positions(call: OpCall) -> Typing:
     outputs = {
         "q": TensorType("int", (batch, length)),
         "t": TensorType("int", (length,)),
-        "k": TensorType("int", (call.key_length,)),
+        "k": TensorType("int", (call.keys(length),)),
     }
     return Typing(outputs)
 

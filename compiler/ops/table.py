@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from compiler.ir.opdef import OpDef
-from compiler.ops import axes, linear, norms, pointwise, sequence, sources
+from compiler.ops import axes, images, linear, norms, order, pointwise, sequence, sources, training
 
 _ALL: tuple[OpDef, ...] = (
     sources.PARAMETER,
@@ -36,6 +36,17 @@ _ALL: tuple[OpDef, ...] = (
     sequence.CACHE,
     sequence.GATHER,
     sequence.DROPOUT,
+    axes.SPLIT,
+    order.ARGSORT,
+    order.TOPK,
+    order.CUMULATE,
+    order.RANDOM,
+    order.GROUPED_LINEAR,
+    images.CONV_TRANSPOSE,
+    images.GROUP_NORM,
+    images.INTERPOLATE,
+    training.CROSS_ENTROPY,
+    training.PAD,
 )
 
 

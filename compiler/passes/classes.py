@@ -11,8 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from compiler.ir.code import Code, Lit, Literal
-from compiler.ir.program import Action, ClassDecl, Default, Loop, Step, Unit
+from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step, Unit
 from compiler.ir.values import Value
+from compiler.passes.methods import action_pieces
 
 Key = tuple[object, ...]
 
@@ -69,9 +70,11 @@ def _action_shape(action: Action) -> Key:
             return ("step", action.targets, _shape(action.code), action.guard, action.fallback)
         case Loop():
             arguments = tuple(a and _shape(a) for a in action.arguments)
-            return ("loop", action.target, action.member, action.start, arguments, action.order)
+            return ("loop", action.target, action.member, action.start, arguments, action.order, action.taps)
         case Default():
             return ("default", action.name, action.value)
+        case Once():
+            return ("once", action.name, tuple(_action_shape(a) for a in action.actions))
 
 
 # -- literals -----------------------------------------------------------------------------------------------
@@ -95,11 +98,7 @@ def holes(unit: Unit) -> list[Hole]:
             found.append(Hole(len(member.layers), "depth"))
         for child in member.children:
             found += holes(child)
-    for action in unit.actions:
-        if isinstance(action, Step):
-            found += _literals(action.code)
-        elif isinstance(action, Loop):
-            found += [h for a in action.arguments if a is not None for h in _literals(a)]
+    found += [Hole(p.value, p.hint) for a in unit.actions for p in action_pieces(a) if isinstance(p, Lit)]
     for slot in unit.slots:
         found += [Hole(d.constant, "size") for shape in slot.shapes for d in shape if d.constant is not None]
     return found

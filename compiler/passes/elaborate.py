@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compiler.diagnostics.diagnostic import Abort, Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
@@ -87,6 +87,7 @@ class Elaborator:
                 scope.broken.add(str(key))
             scope.later.pop(str(key), None)
         outputs, spans = self._outputs(body, scope)
+        nodes = [_tapped(node, scope.taps.get(node.name, set())) for node in nodes]
         ports = [self._port(d, scope) for d in inputs if scope.names[d.name][""] is not None]
         ports += [InputPort(n, None, span, b.maybe, capture=True) for n, b in scope.captures.items()]
         params = {n: Attr(self._quiet(scope, n), g.span) for n, g in scope.given.items()}
@@ -154,7 +155,7 @@ class Elaborator:
         shape = self.shape(target)
         self.shapes[id(scope.owner), str(key)] = shape
         wires = wire(shape.ports, target.sites, target.title, key.span, shape.open_inputs)
-        outputs = shape.outputs if target.op is None or target.op.outputs is not None else tuple(wires)
+        outputs = _output_names(target, shape, wires)
         guard: tuple[Ref, ...] = ()
         if spec.when is not None:
             condition = self._when(spec.when, scope)
@@ -243,6 +244,21 @@ class Elaborator:
         if when is not None and self._when(when, scope) is False:
             return {}
         return {str(k): Attr(scope.value(v), v.span) for k, v in spec.share.items() if k != "when"}
+
+
+def _tapped(node: Node, layers: set[int]) -> Node:
+    """A repeat whose layers are read one by one, with an output for each."""
+    return replace(node, outputs=(*node.outputs, *map(str, sorted(layers)))) if layers else node
+
+
+def _output_names(target: Target, shape: Shape, wires: Mapping[str, Wire]) -> tuple[str, ...]:
+    """The output ports of a node: declared, the keys of an attribute, or the names of its inputs."""
+    if target.op is None or target.op.outputs is not None:
+        return shape.outputs
+    if target.op.named_by:
+        named = target.node.attrs.get(Key(target.op.named_by, target.node.span))
+        return tuple(str(k) for k in named) if isinstance(named, Map) else ()
+    return tuple(wires)
 
 
 def _single(found: Wire | None) -> Binding | None:

@@ -47,7 +47,7 @@ def hoist(graph: TypedGraph) -> TypedGraph:
 
 @dataclass(frozen=True)
 class _Hoist:
-    cached: bool
+    cached: frozenset[Dim]
 
     def block(self, typed: TypedBlock, is_root: bool) -> tuple[TypedBlock, dict[str, Request]]:
         """A block with its preparations as inputs, and what it asks of the block around it."""
@@ -101,16 +101,18 @@ class _Hoist:
             return {}
         mask, causal, window = node.inputs.get("mask"), bool(typed.attrs["causal"]), typed.attrs["window"]
         assert not isinstance(mask, tuple)
-        if mask is None and not (causal and (self.cached or window is not None)):
-            return {}
-        if mask is not None and block.type_of(mask).rank != 2:
-            return {}
         q = node.inputs["q"]
         assert isinstance(q, Ref)
         length = block.type_of(q).shape[2]
-        batch, keys = (dim(1), symbol(KEY_LENGTH)) if mask is None else block.type_of(mask).shape
+        if mask is None and not (causal and (length in self.cached or window is not None)):
+            return {}
+        if mask is not None and block.type_of(mask).rank != 2:
+            return {}
+        keys = symbol(KEY_LENGTH) if length in self.cached else length
+        batch, keys = (dim(1), keys) if mask is None else block.type_of(mask).shape
         result = TensorType("bool", (batch, dim(1), length if causal else dim(1), keys))
-        return {"mask": Request("attention_mask", mask, (("causal", causal), ("window", window)), result, length)}
+        counted = length if causal else dim(1)
+        return {"mask": Request("attention_mask", mask, (("causal", causal), ("window", window)), result, counted)}
 
 
 def _passes(source: Ref | None, block: TypedBlock) -> bool:
@@ -125,7 +127,8 @@ def _prepare(request: Request, block: TypedBlock, before: TypedNode) -> TypedNod
         assert request.source is not None
         inputs = {"angle": request.source, "like": _float_input(block, before)}
     else:
-        inputs = {"x": _counted(block, request.length)}
+        if dict(request.attrs)["causal"]:
+            inputs["x"] = _counted(block, request.length)
         if request.source is not None:
             inputs["mask"] = request.source
     span = before.node.span
@@ -180,6 +183,8 @@ def _wired(typed: TypedNode, port: str, ref: Ref) -> TypedNode:
 
 def _with_children(typed: TypedNode, children: tuple[TypedBlock, ...]) -> TypedNode:
     """The node over changed children, without inputs that they no longer read."""
+    if not children:
+        return typed
     action = typed.node.action
     blocks = tuple(c.block for c in children)
     if isinstance(action, UseNode):

@@ -23,15 +23,20 @@ KEY_LENGTH = "K"
 
 def infer_shapes(graph: Graph) -> TypedGraph:
     """Raises CompileError with every shape and dtype fault that does not follow from another."""
-    diagnostics = Diagnostics()
-    inference = _Inference(diagnostics, has_cache(graph.root))
+    cached: frozenset[Dim] = frozenset()
+    if has_cache(graph.root):
+        scout = _Inference(Diagnostics(), cached)  # finds the lengths; its faults are found again below
+        with scout.diagnostics.recover():
+            scout.root(graph)
+        cached = frozenset(scout.lengths)
+    inference = _Inference(Diagnostics(), cached)
     root = None
-    with diagnostics.recover():
-        root = inference.block(graph.root, {p.name: None for p in graph.root.inputs}, {})
-    check_bounds(graph.max_dims, root, diagnostics)
-    diagnostics.check()
+    with inference.diagnostics.recover():
+        root = inference.root(graph)
+    check_bounds(graph.max_dims, root, inference.diagnostics)
+    inference.diagnostics.check()
     assert root is not None
-    return TypedGraph(graph, root, inference.cached)
+    return TypedGraph(graph, root, cached)
 
 
 @dataclass
@@ -47,9 +52,16 @@ class _Open:
 
 @dataclass
 class _Inference:
+    """cached: the lengths of which earlier tokens are remembered. lengths: those that a cache was seen to count."""
+
     diagnostics: Diagnostics
-    cached: bool
+    cached: frozenset[Dim]
+    lengths: set[Dim] = field(default_factory=set[Dim])
     dims: dict[str, dict[str, Dim]] = field(default_factory=dict[str, dict[str, Dim]])
+
+    def root(self, graph: Graph) -> TypedBlock:
+        """The spec itself, its inputs symbolic."""
+        return self.block(graph.root, {p.name: None for p in graph.root.inputs}, {})
 
     def block(
         self, block: Block, types: Mapping[str, TensorType | None], spans: Mapping[str, Span]
@@ -173,7 +185,9 @@ class _Inference:
                     notes=(Note(f"the block `{child.block.name}` gives it here", _output_span(child)),),
                 )
             total = total + child.flops * dim(count)
-        return TypedNode(node, _outputs(children[0]), {}, (), total, children)
+        ((name, found),) = list(_outputs(children[0]).items())[:1]
+        outputs = {name: found, **{port: found for port in node.outputs if port.isdigit()}}
+        return TypedNode(node, outputs, {}, (), total, children)
 
     def _same(self, node: Node, target: str, here: _Open) -> TypedNode:
         original = here.nodes[target]
@@ -199,6 +213,8 @@ class _Inference:
         op = OPS[action.op]
         attrs = {n: self._attr(op, n, a, here.block) for n, a in action.attrs.items()}
         call = self._call(node, attrs, here)
+        if action.op == "cache" and attrs["mode"] == "append":
+            self.lengths |= {size for size in [call.axes(str(attrs["axis"]))] if size is not None}
         try:
             typing = op.infer(call)
             flops = op.cost(call, typing)
@@ -227,10 +243,6 @@ class _Inference:
                 lists[port] = tuple(here.types[r] for r in ref)
             else:
                 single[port] = here.types[ref]
-        length = single["x"].shape[1] if "x" in single and single["x"].rank > 1 else dim(1)
-        if self.cached:
-            length = symbol(KEY_LENGTH)
-
         def axes(name: str) -> Dim | None:
             if name in here.binder.dims:
                 return here.binder.dims[name]
@@ -241,7 +253,11 @@ class _Inference:
                 return dim(value)
             return value if isinstance(value, Dim) else None
 
-        return OpCall(single, lists, attrs, axes, length)
+        return OpCall(single, lists, attrs, axes, self._keys)
+
+    def _keys(self, length: Dim) -> Dim:
+        """How many keys queries of a length meet: K where earlier ones are remembered."""
+        return symbol(KEY_LENGTH) if length in self.cached else length
 
     def _fault(self, fault: OpFault, node: Node, action: OpNode, here: _Open) -> Abort:
         """An op's refusal as a diagnostic: at the input or attribute that disagrees, with where each input is from."""

@@ -19,7 +19,8 @@ from compiler.ops.text.styles import Texts
 from compiler.ops.text.table import TEXTS
 from compiler.passes.classes import group_classes
 from compiler.passes.infer_shapes import KEY_LENGTH
-from compiler.passes.methods import entry_methods
+from compiler.passes.methods import action_pieces, entry_methods
+from compiler.passes.once import kept_once
 from compiler.passes.parameters import initial_values, parameter_table
 
 
@@ -41,7 +42,7 @@ def lower(graph: TypedGraph, texts: Texts = TEXTS) -> Program:
 
 @dataclass
 class _Lowering:
-    cached: bool
+    cached: frozenset[Dim]
     diagnostics: Diagnostics
     texts: Texts
     units: dict[int, Unit] = field(default_factory=dict[int, Unit])
@@ -61,13 +62,15 @@ class _Lowering:
             for ref, name in defaults.items():
                 if ref.node == typed.node.name:
                     actions.append(Default(name, ref))
+        actions = kept_once(actions, block)
         arguments = tuple(
             Argument(
                 p.name, p.maybe or p.default is not None or (p.pattern is not None and p.pattern.optional)
             )
             for p in block.block.inputs
         )
-        states = {p.name for a in actions for c in _codes(a) for p in c.pieces if isinstance(p, State)}
+        states = {p.name for a in actions for p in action_pieces(a) if isinstance(p, State)}
+        states |= {"cache"} if slots else set()
         unit = Unit(
             block, arguments, tuple(members), tuple(actions), block.block.outputs, tuple(slots),
             "past" in states, "cache" in states,
@@ -100,7 +103,7 @@ class _Lowering:
         assert isinstance(node.action, OpNode)
         try:
             return self.texts[node.action.op](
-                Context(block, typed, member, self._call(typed, block), State("past") if self.cached else "0")
+                Context(block, typed, member, self._call(typed, block), self.cached)
             )
         except OpFault as fault:
             attr = node.action.attrs.get(fault.attr)
@@ -118,7 +121,10 @@ class _Lowering:
             else:
                 single[port] = block.type_of(ref)
 
-        return OpCall(single, lists, typed.attrs, _sizes(block), symbol(KEY_LENGTH))
+        def keys(length: Dim) -> Dim:
+            return symbol(KEY_LENGTH) if length in self.cached else length
+
+        return OpCall(single, lists, typed.attrs, _sizes(block), keys)
 
     def _use(self, typed: TypedNode, unit: Unit, member: str) -> Step:
         arguments = [
@@ -143,11 +149,12 @@ class _Lowering:
                 arguments.append(Code((Var(_single(typed.node, argument.name)),)))
         arguments += _state_arguments(first, typed.node.name)
         order = None if repeat.modules == tuple(range(len(repeat.modules))) else repeat.modules
-        ((output, found),) = typed.outputs.items()
+        output, found = next(iter(typed.outputs.items()))
+        taps = tuple(Ref(typed.node.name, port) for port in typed.outputs if port.isdigit())
         start = _single(typed.node, repeat.carried)
         loop = Loop(
             Ref(typed.node.name, output), typed.node.name, start, tuple(arguments), order, found, typed.node.span,
-            first.uses_cache,
+            first.uses_cache, taps,
         )  # fmt: skip
         return [member], [loop]
 
@@ -205,16 +212,8 @@ def _steps(typed: TypedNode, text: Text) -> tuple[Step, ...]:
 
 def _slots(typed: TypedNode) -> list[Slots]:
     action = typed.node.action
-    if isinstance(action, OpNode) and action.op == "cache":
-        return [Slots(typed.node.name, tuple(t.shape for t in typed.outputs.values()))]
-    return []
-
-
-def _codes(action: ProgramAction) -> list[Code]:
-    match action:
-        case Step(code=text):
-            return [text]
-        case Loop(arguments=arguments):
-            return [a for a in arguments if a is not None]
-        case _:
-            return []
+    if not isinstance(action, OpNode) or action.op != "cache":
+        return []
+    if typed.attrs["mode"] == "once":
+        return [Slots(typed.node.name, ())]
+    return [Slots(typed.node.name, tuple(t.shape for t in typed.outputs.values()))]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.ir.graph import Method, OpNode, Ref
-from compiler.ir.program import Action, Argument, Default, Loop, MethodDecl, Step, Unit
+from compiler.ir.program import Action, Argument, Default, Loop, MethodDecl, Once, Step, Unit
 from compiler.ir.code import Code, State, Var, code, join
 from compiler.ir.typed import TypedGraph
 from compiler.ops.table import OPS
@@ -25,22 +25,19 @@ def entry_methods(graph: TypedGraph, root: Unit, diagnostics: Diagnostics) -> tu
 def _method(method: Method, root: Unit, diagnostics: Diagnostics) -> MethodDecl:
     actions = tuple(needed(root.actions, set(method.outputs.values()), frozenset(method.cut.values())))
     reads = {r for a in actions for r in action_refs(a)} | set(method.outputs.values())
-    if any(isinstance(p, State) for a in actions for p in action_pieces(a)):
-        raise diagnostics.error(
-            "bad-method", f"the method `{method.name}` reaches a cache", method.span, help="cut the graph behind it"
-        )
-    arguments = [a for a in root.arguments if Ref(a.name) in reads - set(method.cut.values())]
-    arguments += [Argument(name, False) for name, ref in method.cut.items() if ref in reads]
+    cached = any(isinstance(p, State) for a in actions for p in action_pieces(a))
+    arguments = [Argument(name, False) for name, ref in method.cut.items() if ref in reads]
+    arguments += [a for a in root.arguments if Ref(a.name) in reads - set(method.cut.values())]
     if any(a.name == method.name for a in root.arguments) or any(m.name == method.name for m in root.members):
         raise diagnostics.error("bad-name", f"`{method.name}` is already a node or input", method.span)
     cut = {name: ref for name, ref in method.cut.items() if ref in reads}
-    return MethodDecl(method.name, method.summary, tuple(arguments), actions, method.outputs, cut)
+    return MethodDecl(method.name, method.summary, tuple(arguments), actions, method.outputs, cut, cached)
 
 
 def _stage(method: MethodDecl, root: Unit, rivals: tuple[MethodDecl, ...]) -> MethodDecl:
     """Whether forward may call the method: it has one output, and only that leaves its steps."""
     own = {id(a) for a in method.actions}
-    if len(method.outputs) != 1 or any(own & {id(a) for a in m.actions} for m in rivals if m is not method):
+    if method.cached or len(method.outputs) != 1 or any(own & {id(a) for a in m.actions} for m in rivals if m is not method):
         return method
     (result,) = method.outputs.values()
     made = {t for a in method.actions for t in targets(a)}
@@ -78,13 +75,13 @@ def needed(actions: tuple[Action, ...], wanted: set[Ref], known: frozenset[Ref])
     return keep[::-1]
 
 
-def last_position(graph: TypedGraph) -> Ref:
-    """The value from which on every op works on each position alone, up to the first output.
+def last_position(graph: TypedGraph, output: Ref) -> Ref:
+    """The value from which on every op works on each position alone, up to an output.
 
     Keeping only the last position there gives the last position of the output.
     """
     root = graph.root
-    ref = next(iter(root.block.outputs.values()))
+    ref = output
     while ref.node not in root.inputs:
         node = root.node(ref.node).node
         reads = node.refs()
@@ -101,10 +98,12 @@ def targets(action: Action) -> tuple[Ref, ...]:
     match action:
         case Step(targets=found):
             return found
-        case Loop(target=target):
-            return (target,)
+        case Loop(target=target, taps=taps):
+            return (target, *taps)
         case Default(name=name):
             return (Ref(name),)
+        case Once(targets=found):
+            return found
 
 
 def action_refs(action: Action) -> tuple[Ref, ...]:
@@ -117,6 +116,9 @@ def action_refs(action: Action) -> tuple[Ref, ...]:
             return (action.start, *(r for a in action.arguments if a is not None for r in a.refs()))
         case Default(value=value):
             return (value,)
+        case Once(actions=inner):
+            made = {t for a in inner for t in targets(a)}
+            return tuple(r for a in inner for r in action_refs(a) if r not in made)
 
 
 def action_pieces(action: Action) -> list[object]:
@@ -127,5 +129,7 @@ def action_pieces(action: Action) -> list[object]:
             return [p for a in action.arguments if a is not None for p in a.pieces]
         case Default():
             return []
+        case Once(actions=inner):
+            return [p for a in inner for p in action_pieces(a)]
 
 

@@ -69,6 +69,7 @@ def elaborate_repeat(
             labels.append(layer.label)
         order.append(index[identity])
     assert shape is not None
+    scope.repeats[str(key)] = count
     carried = next((p.name for p in shape.ports if not p.optional), "")
     action = RepeatNode(tuple(bodies), tuple(order), _modules(spec, count, scope), carried, tuple(labels))
     _check_seam(bodies[0], carried, key, scope)

@@ -66,6 +66,8 @@ class Scope:
     fixed: Mapping[str, Value] = field(default_factory=dict[str, Value])
     names: dict[str, dict[str, Binding | None]] = field(default_factory=dict[str, dict[str, Binding | None]])
     later: dict[str, Span] = field(default_factory=dict[str, Span])
+    repeats: dict[str, int] = field(default_factory=dict[str, int])  # repeated node -> number of layers
+    taps: dict[str, set[int]] = field(default_factory=dict[str, set[int]])  # layers whose output is read
     captures: dict[str, Binding] = field(default_factory=dict[str, Binding])
     reserved: set[str] = field(default_factory=set[str])
     broken: set[str] = field(default_factory=set[str])  # nodes whose fault is already reported
@@ -90,6 +92,8 @@ class Scope:
             outer=self,
             fixed={"i": i, "n": n},
             names=self.names,
+            repeats=self.repeats,
+            taps=self.taps,
             later=self.later,
             inline=self.inline,
             inline_home=self.inline_home,
@@ -189,6 +193,9 @@ class Scope:
         if node not in self.names:
             raise self._unbound(node, written)
         outputs = self.names[node]
+        if port.isdigit() and int(port) < self.repeats.get(node, 0):
+            self.taps.setdefault(node, set()).add(int(port))
+            return Binding(Ref(node, port))
         if port not in outputs:
             known = [p for p in outputs if p]
             raise self.diagnostics.error(

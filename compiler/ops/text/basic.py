@@ -36,14 +36,16 @@ def iota(c: Context) -> Text:
 
 def positions(c: Context) -> Text:
     mask = c.var("mask") if c.has("mask") else "None"
-    past = c.past
+    past = c.past(c.type("x").shape[1])
     length = code("{x}.shape[1]", x=c.var("x", ATOM))
     device = code("{x}.device", x=c.var("x", ATOM))
+    total = length if past == "0" else code("{p} + {n}", p=past, n=length)
+    slots = "torch.arange({n}, device={d})" if past == "0" else "torch.arange({p}, {n}, device={d})"
     return Text(
         {
-            "q": code("positions({x}, {m}, {past})", x=c.var("x"), m=mask, past=past),
-            "t": code("torch.arange({past}, {past} + {n}, device={d})", past=past, n=length, d=device),
-            "k": code("torch.arange({past} + {n}, device={d})", past=past, n=length, d=device),
+            "q": code("positions({x}, {m}, {p})", x=c.var("x"), m=mask, p=past),
+            "t": code(slots, p=past, n=total, d=device),
+            "k": code("torch.arange({n}, device={d})", n=total, d=device),
         }
     )
 
@@ -107,12 +109,14 @@ def layer_norm(c: Context) -> Text:
 
 def rms_norm(c: Context) -> Text:
     options = "" if c.attr("affine") else ", elementwise_affine=False"
-    made = code(
-        "nn.RMSNorm({n}, eps={eps}" + options + ")",
-        n=size_piece(c.type("x").shape[-1], "dim"),
-        eps=c.lit("eps"),
+    width, eps = size_piece(c.type("x").shape[-1], "dim"), c.lit("eps")
+    made = code("nn.RMSNorm({n}, eps={eps}" + options + ")", n=width, eps=eps)
+    if not c.attr("offset"):
+        return Text({"y": _call(c)}, made)
+    weight = code("{o} + self." + c.member + ".weight", o=c.lit("offset"))
+    return Text(
+        {"y": code("F.rms_norm({x}, ({n},), {w}, {eps})", x=c.var("x"), n=width, w=weight, eps=eps)}, made
     )
-    return Text({"y": _call(c)}, made)
 
 
 _ACTIVATIONS = {
@@ -139,7 +143,8 @@ def mul(c: Context) -> Text:
 
 
 def softmax(c: Context) -> Text:
-    return Text({"y": code("{x}.softmax({axis})", x=c.var("x", ATOM), axis=c.lit("axis"))})
+    dtype = "" if c.attr("dtype") is None else f", dtype=torch.{c.attr('dtype')}"
+    return Text({"y": code("{x}.softmax({axis}" + dtype + ")", x=c.var("x", ATOM), axis=c.lit("axis"))})
 
 
 def cast(c: Context) -> Text:

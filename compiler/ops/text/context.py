@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compiler.ir.code import ATOM, LOOSE, Code, Lit, Piece, Var, size_piece
+from compiler.ir.code import ATOM, LOOSE, Code, Lit, Piece, State, Var, size_piece
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Attr, OpNode, Ref
 from compiler.ir.opdef import OpCall
@@ -21,13 +21,17 @@ class Context:
     typed: TypedNode
     member: str
     call: OpCall
-    past: Piece  # how many tokens the cache holds; "0" in a module without one
+    cached: frozenset[Dim]  # the lengths of which earlier tokens are remembered
 
     @property
     def op(self) -> OpNode:
         action = self.typed.node.action
         assert isinstance(action, OpNode)
         return action
+
+    def past(self, length: Dim) -> Piece:
+        """How many tokens came before those of a length."""
+        return State("past") if length in self.cached else "0"
 
     def attr(self, name: str) -> Value:
         return self.typed.attrs[name]

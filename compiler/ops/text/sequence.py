@@ -39,7 +39,7 @@ def attention_mask(c: Context) -> Text:
         "causal_mask({m}, {x}, {past}" + window + ")",
         m=mask,
         x=c.var("x"),
-        past=c.past,
+        past=c.past(c.type("x").shape[1]),
         window=c.lit("window"),
     )
     return Text({"y": text})
@@ -58,14 +58,11 @@ def rotate(c: Context) -> Text:
 def cache(c: Context) -> Text:
     """`kv_k, kv_v = append(cache, "kv", past, axis, kh, vh)`: the earlier entries and the new ones."""
     names = list(c.typed.node.inputs)
+    values = join([Code((c.var(n),), LOOSE) for n in names], ", ")
+    if c.attr("mode") == "once":
+        return Text(dict.fromkeys(names, values), inline=False, joint=True)
     length = c.call.axes(str(c.attr("axis")))
     assert length is not None
-    axis = cache_axis(c.type(names[0]), length)
-    values = join([Code((c.var(n),), LOOSE) for n in names], ", ")
-    text = code(
-        'append({s}, "' + c.member + '", {past}, ' + str(axis) + ", {v})",
-        s=State("cache"),
-        past=c.past,
-        v=values,
-    )
+    head = 'append({s}, "' + c.member + '", {past}, ' + str(cache_axis(c.type(names[0]), length))
+    text = code(head + ", {v})", s=State("cache"), past=State("past"), v=values)
     return Text(dict.fromkeys(names, text), inline=False, joint=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from compiler.ops.text import axes, basic, sequence
+from compiler.ops.text import axes, basic, more, sequence
 from compiler.ops.text.context import Context, Text
 from compiler.ops.text.expression import map_text
 
@@ -38,5 +38,16 @@ TEXTS: Mapping[str, Callable[[Context], Text]] = MappingProxyType(
         "cache": sequence.cache,
         "gather": axes.gather,
         "dropout": basic.dropout,
+        "split": more.split,
+        "argsort": more.argsort,
+        "topk": more.topk,
+        "cumulate": more.cumulate,
+        "random": more.random,
+        "grouped_linear": more.grouped_linear,
+        "conv_transpose": more.conv_transpose,
+        "group_norm": more.group_norm,
+        "interpolate": more.interpolate,
+        "cross_entropy": more.cross_entropy,
+        "pad": more.pad,
     }
 )

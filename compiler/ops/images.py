@@ -1,0 +1,89 @@
+"""Ops of grids: images and volumes behind [B, C]."""
+
+from __future__ import annotations
+
+from compiler.ir.dims import Dim, dim, product
+from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, Typing, Weight, per_element
+from compiler.ir.types import TensorType
+from compiler.ops.linear import spatial
+from compiler.ops.sources import sizes
+
+
+def _grid(call: OpCall) -> TensorType:
+    x = call.inputs["x"]
+    if not 3 <= x.rank <= 5 or not x.is_float:
+        raise OpFault("shape-mismatch", f"needs float[B, C, 1 to 3 axes], found {x}", port="x")
+    return x
+
+
+def _conv_transpose(call: OpCall) -> Typing:
+    x = _grid(call)
+    rank = x.rank - 2
+    kernel = spatial(call.attrs["kernel"], rank, "kernel")
+    stride = spatial(call.attrs["stride"], rank, "stride")
+    padding = spatial(call.attrs["padding"], rank, "padding")
+    out = call.size("out")
+    axes = [
+        (size - dim(1)) * dim(s) + dim(k - 2 * p)
+        for size, k, s, p in zip(x.shape[2:], kernel, stride, padding, strict=True)
+    ]
+    weights = [Weight("weight", (x.shape[1], out, *map(dim, kernel)), "linear")]
+    if call.attrs["bias"]:
+        weights.append(Weight("bias", (out,), "zeros"))
+    return Typing({"y": TensorType(x.dtype, (x.shape[0], out, *axes))}, tuple(weights))
+
+
+def _conv_transpose_cost(call: OpCall, typing: Typing) -> Dim:
+    return dim(2) * call.inputs["x"].numel * product(typing.weights[0].shape[1:])
+
+
+def _group_norm(call: OpCall) -> Typing:
+    x, groups = _grid(call), call.size("groups")
+    if x.shape[1].exact_div(groups) is None:
+        raise OpFault("shape-mismatch", f"{x.shape[1]} channels are not divisible by {groups} groups", attr="groups")
+    affine = (Weight("weight", (x.shape[1],), "ones"), Weight("bias", (x.shape[1],), "zeros"))
+    return Typing({"y": x}, affine if call.attrs["affine"] else ())
+
+
+def _interpolate(call: OpCall) -> Typing:
+    x, target = _grid(call), sizes(call, "size")
+    if len(target) != x.rank - 2:
+        raise OpFault("bad-dim", f"{x.axes()} has {x.rank - 2} axes to resize, `size` names {len(target)}", attr="size")
+    return Typing({"y": TensorType(x.dtype, (*x.shape[:2], *target))})
+
+
+CONV_TRANSPOSE = OpDef(
+    "conv_transpose",
+    "The transpose of a convolution over one to three axes behind [B, C].",
+    _conv_transpose,
+    attrs=(
+        AttrDecl("out", "size", required=True),
+        AttrDecl("kernel", "sizes", required=True),
+        AttrDecl("stride", "sizes", 1),
+        AttrDecl("padding", "sizes", 0),
+        AttrDecl("bias", "bool", True),
+    ),
+    cost=_conv_transpose_cost,
+)
+GROUP_NORM = OpDef(
+    "group_norm",
+    "Normalised over groups of channels and all of space; one channel a group is instance norm (Wu and He 2018).",
+    _group_norm,
+    attrs=(
+        AttrDecl("groups", "size", required=True),
+        AttrDecl("eps", "float", 1e-5),
+        AttrDecl("affine", "bool", True),
+    ),
+    cost=per_element(8),
+)
+INTERPOLATE = OpDef(
+    "interpolate",
+    "A grid resampled to another size.",
+    _interpolate,
+    attrs=(
+        AttrDecl("size", "sizes", required=True),
+        AttrDecl("mode", "str", "bilinear", choices=("nearest", "linear", "bilinear", "bicubic", "trilinear")),
+        AttrDecl("antialias", "bool", False),
+    ),
+    cost=per_element(8),
+)
