@@ -251,8 +251,8 @@ def call(name: str, args: tuple[Value, ...]) -> Value:
 
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "min": min,
-    "max": max,
+    "min": lambda *xs: min(xs),
+    "max": lambda *xs: max(xs),
     "abs": abs,
     "ceil_to": lambda x, k: math.ceil(Fraction(x) / k) * k,
     "floor": math.floor,
