@@ -60,7 +60,7 @@ def test_linear(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_conv(data: st.DataObject) -> None:
-    """One to three axes; kernel, stride and padding as one number or one per axis; groups; fixed and free axes."""
+    """One to three axes; kernel, stride and padding as one number or one per axis; groups; free axes."""
     rank, groups = data.draw(st.integers(1, 3)), data.draw(st.sampled_from([1, 1, 2, 3]))
     batch, channels, out = (
         data.draw(SIZES),
@@ -92,7 +92,7 @@ def test_conv(data: st.DataObject) -> None:
 
 @given(st.data())
 def test_einsum(data: st.DataObject) -> None:
-    """One to three inputs over shared names, names longer than a letter; a product of all axes multiply-adds."""
+    """One to three inputs over shared names, some longer than a letter; each cell costs a product."""
     names = ["B", "t", "head", "b", "K"]
     sizes = {n: data.draw(st.integers(1, 4)) for n in names}
     subset = st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True)

@@ -16,7 +16,7 @@ def rearrange(c: Context) -> Text:
     left, right = pattern.inputs[0], pattern.output
     text = code("{x}", x=c.var("x", ATOM))
     text = _split(text, left, axes)
-    text = _permute(_squeeze(text, left), flat_names(left), flat_names(right))
+    text = _permute(squeeze(text, left), flat_names(left), flat_names(right))
     return Text({"y": _merge(text, right)})
 
 
@@ -42,8 +42,8 @@ def _split(text: Code, side: Side, axes: Axes) -> Code:
     return text
 
 
-def _squeeze(text: Code, side: Side) -> Code:
-    """The unit axes of the left side dropped."""
+def squeeze(text: Code, side: Side) -> Code:
+    """The unit axes of a side dropped."""
     flat: list[bool] = []
     for group in side:
         flat += [False] * len(group.names) if group.names else [True]
@@ -86,7 +86,7 @@ def expand(c: Context) -> Text:
     """Unit axes dropped, new axes put in their places, and widened if one of them is not 1."""
     pattern, _ = solve(c.call)
     left, shape = flat_names(pattern.inputs[0]), c.typed.outputs["y"].shape
-    x = _squeeze(code("{x}", x=c.var("x", ATOM)), pattern.inputs[0])
+    x = squeeze(code("{x}", x=c.var("x", ATOM)), pattern.inputs[0])
     target = [g.name for g in pattern.output]
     fresh = [n not in left for n in target]
     if not any(new and size.constant != 1 for new, size in zip(fresh, shape, strict=True)):
@@ -118,7 +118,7 @@ def reduce(c: Context) -> Text:
     pattern, axes = solve(c.call)
     kept = set(flat_names(pattern.output))
     left = tuple(_whole(g) if kept.isdisjoint(g.names) else g for g in pattern.inputs[0])
-    x = _squeeze(_split(code("{x}", x=c.var("x", ATOM)), left, axes), left)
+    x = squeeze(_split(code("{x}", x=c.var("x", ATOM)), left, axes), left)
     names = flat_names(left)
     gone = [k for k, n in enumerate(names) if n not in kept]
     keeps = [g.names for g in pattern.output] == [(n,) if n in kept else () for n in names]

@@ -77,7 +77,7 @@ class _Writer:
         return Code((Lit(value, "value"),), ATOM if isinstance(value, bool) or value >= 0 else PRODUCT)
 
     def _operands(self, args: tuple[Value, ...], *, fractional: bool = False) -> list[Code]:
-        """Numbers that meet. Whole-number tensors become float32 unless one with fractions decides the dtype."""
+        """Numbers that meet. Whole-number tensors become float32 if no other decides the dtype."""
         kinds = [kind_of(a, self.context.call.inputs) for a in args]
         converts = (fractional or FRACTION in kinds) and not any(is_floating(k) for k in kinds)
         texts = [self.write(a) for a in args]
