@@ -7,7 +7,7 @@ from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing
 from compiler.ir.types import TensorType
 from compiler.ir.values import spell
 from compiler.ops.kinds import dtype_of, read_names
-from compiler.ops.patterns import Axes, Pattern, broadcast, common_dtype, parse_pattern, plain
+from compiler.ops.patterns import Axes, Pattern, broadcast, common_dtype, need_float, parse_pattern, plain
 from compiler.syntax.types import DTYPES
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "sigmoid", "tanh")
@@ -65,6 +65,7 @@ def _aligned(call: OpCall, pattern: Pattern, read: frozenset[str]) -> tuple[Dim,
 
 
 def _activation(call: OpCall) -> Typing:
+    need_float(call.inputs["x"], "an activation")
     return Typing({"y": call.inputs["x"]})
 
 
@@ -77,6 +78,7 @@ def _elementwise(call: OpCall) -> Typing:
 def _softmax(call: OpCall) -> Typing:
     x = call.inputs["x"]
     axis = call.attrs["axis"]
+    need_float(x, "a softmax")
     if not isinstance(axis, int) or not -x.rank <= axis < x.rank:
         raise OpFault("bad-dim", f"{x.axes()} has no axis {axis}", attr="axis")
     return Typing({"y": TensorType(str(call.attrs["dtype"] or x.dtype), x.shape)})

@@ -148,11 +148,12 @@ def softmax(c: Context) -> Text:
 
 
 def cast(c: Context) -> Text:
-    names = {"int": "int64", "bool": "bool"}
+    """`x.to(torch.int64)`; to the module's dtype by the example of a value that has it."""
     dtype = str(c.attr("dtype"))
     if dtype == "float":
-        raise OpFault("bad-value", "a cast names a fixed dtype", attr="dtype", help="float32, int, bool, ...")
-    return Text({"y": code("{x}.to(torch." + names.get(dtype, dtype) + ")", x=c.var("x", ATOM))})
+        return Text({"y": code("{x}.to({like}.dtype)", x=c.var("x", ATOM), like=c.module_float())})
+    name = {"int": "int64"}.get(dtype, dtype)
+    return Text({"y": code("{x}.to(torch." + name + ")", x=c.var("x", ATOM))})
 
 
 def dropout(c: Context) -> Text:
