@@ -257,6 +257,8 @@ class _Reading:
                 if found is None:
                     raise self._cannot(key, leaf, list(key.values))
                 self._give(str(key.param), found.value, leaf)
+            elif key.numbered is not None and isinstance(leaf.value, dict):
+                self._give(str(key.param), len(leaf.value), leaf)
             elif key.read is not None:
                 scope = {**self.params, "it": leaf.value}
                 self._give(str(key.param), evaluate_text(key.read, scope, self.diagnostics), leaf)

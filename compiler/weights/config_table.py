@@ -38,6 +38,7 @@ class ConfigKey:
     values: Mapping[Key, Located] | None = None
     read: Located | None = None
     write: Located | None = None
+    numbered: Located | None = None
     default: Data | None = None
     cases: tuple[Case, ...] = ()
 
@@ -122,6 +123,8 @@ def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> Con
         diagnostics.error("missing-field", f"`{name}` gives a `param` or chooses between `cases`", name.span)
     if form.values is not None and (form.read is not None or form.write is not None):
         diagnostics.error("conflict", f"`{name}` has both `values` and expressions", name.span)
+    if form.numbered is not None and (form.values is not None or form.read is not None):
+        diagnostics.error("conflict", f"`{name}` is `numbered`, and takes no `values` and no expressions", name.span)
     if form.write is not None and form.read is None:
         diagnostics.error("missing-field", f"`{name}` needs `read`, the inverse of `write`", name.span)
     cases = [
@@ -140,6 +143,7 @@ def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> Con
         form.values,
         form.read,
         form.write,
+        form.numbered,
         form.default,
         tuple(cases),
     )
@@ -163,6 +167,17 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same, a, b))
     return type(a == b) is bool and a == b
+
+
+def unword(text: str) -> Any:
+    """The value that `word` wrote, where it was true, false, null or a number."""
+    import json
+
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(value, str | list | dict) else value
 
 
 def word(value: Any) -> str:
