@@ -33,7 +33,7 @@ def infer_shapes(graph: Graph) -> TypedGraph:
     root = None
     with inference.diagnostics.recover():
         root = inference.root(graph)
-    check_bounds(graph.max_dims, root, inference.diagnostics)
+    check_bounds(graph.max_dims, root, [KEY_LENGTH] if cached else [], inference.diagnostics)
     inference.diagnostics.check()
     assert root is not None
     return TypedGraph(graph, root, cached)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 
 from compiler.diagnostics.diagnostic import Diagnostics, Note
@@ -26,9 +26,12 @@ _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
 }
 
 
-def check_bounds(bounds: Mapping[str, Attr], root: TypedBlock | None, diagnostics: Diagnostics) -> None:
-    """`dims` bounds lengths that some input has, by whole numbers."""
+def check_bounds(
+    bounds: Mapping[str, Attr], root: TypedBlock | None, remembered: Iterable[str], diagnostics: Diagnostics
+) -> None:
+    """`dims` bounds lengths that some input has, or that a cache counts (`remembered`), by whole numbers."""
     lengths = {str(d) for t in (root.inputs.values() if root else ()) for d in t.shape if d.constant is None}
+    lengths |= set(remembered)
     for name, bound in bounds.items():
         if root is not None and name not in lengths:
             cure = did_you_mean(name, lengths)

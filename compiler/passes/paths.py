@@ -42,7 +42,9 @@ def set_in_nodes(
 def set_in_node(node: NodeSpec, path: str, value: Value, span: Span, diagnostics: Diagnostics) -> NodeSpec:
     """A node with `in.PORT`, an attribute, a param, or a place inside a block-valued param changed."""
     head, _, rest = path.partition(".")
-    if head == "in" and rest:
+    if head == "in" and not rest:
+        return node.model_copy(update={"inputs": value})
+    if head == "in":
         return node.model_copy(update={"inputs": _set_input(node.inputs, rest, value, span)})
     if head in _FIELDS and not rest:
         return node.model_copy(update={_FIELDS[head]: value})

@@ -149,9 +149,9 @@ def softmax(c: Context) -> Text:
 
 def cast(c: Context) -> Text:
     names = {"int": "int64", "bool": "bool"}
+    if c.has("like"):
+        return Text({"y": code("{x}.to({like}.dtype)", x=c.var("x", ATOM), like=c.var("like", ATOM))})
     dtype = str(c.attr("dtype"))
-    if dtype == "float":
-        raise OpFault("bad-value", "a cast names a fixed dtype", attr="dtype", help="float32, int, bool, ...")
     return Text({"y": code("{x}.to(torch." + names.get(dtype, dtype) + ")", x=c.var("x", ATOM))})
 
 
