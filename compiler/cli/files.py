@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,8 @@ def write_all(outputs: Sequence[Output], force: bool) -> None:
         raise fail("not-writable", f"`{error.filename}` cannot be written: {error.strerror}", None) from None
     finally:
         for _, part in staged:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()
 
 
 def _may_replace(output: Output) -> bool:

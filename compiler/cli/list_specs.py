@@ -20,8 +20,8 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the rows; files that cannot be listed are told at the end."""
-    from compiler.diagnostics.render import render_all
     from compiler.cli.catalog import catalog
+    from compiler.diagnostics.render import render_all
 
     rows, faults = catalog()
     if options.json:

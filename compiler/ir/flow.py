@@ -71,4 +71,7 @@ def _float(value: float) -> str:
         return ".nan"
     if math.isinf(value):
         return ".inf" if value > 0 else "-.inf"
-    return repr(value)
+    whole, exponent, power = repr(value).partition("e")
+    return (
+        whole + (".0" if exponent and "." not in whole else "") + exponent + power
+    )  # a float for YAML 1.1, too

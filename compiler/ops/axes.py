@@ -168,7 +168,9 @@ def _split(call: OpCall) -> Typing:
     x, into = call.inputs["x"], call.attrs["into"]
     axis = axis_of(call, x)
     if not isinstance(into, Record) or not into.items:
-        raise OpFault("wrong-type", "`into` names the parts and their sizes: {first: 1, rest: =n - 1}", attr="into")
+        raise OpFault(
+            "wrong-type", "`into` names the parts and their sizes: {first: 1, rest: =n - 1}", attr="into"
+        )
     outputs: dict[str, TensorType] = {}
     total = dim(0)
     for name, value in into.items:
@@ -178,7 +180,9 @@ def _split(call: OpCall) -> Typing:
         outputs[name] = TensorType(x.dtype, (*x.shape[:axis], size, *x.shape[axis + 1 :]))
         total = total + size
     if total.compare(x.shape[axis]) is not Proof.PROVED:
-        raise OpFault("shape-mismatch", f"the parts are {total} together, the axis is {x.shape[axis]}", attr="into")
+        raise OpFault(
+            "shape-mismatch", f"the parts are {total} together, the axis is {x.shape[axis]}", attr="into"
+        )
     return Typing(outputs)
 
 

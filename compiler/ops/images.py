@@ -19,9 +19,9 @@ def _grid(call: OpCall) -> TensorType:
 def _conv_transpose(call: OpCall) -> Typing:
     x = _grid(call)
     rank = x.rank - 2
-    kernel = spatial(call.attrs["kernel"], rank, "kernel")
-    stride = spatial(call.attrs["stride"], rank, "stride")
-    padding = spatial(call.attrs["padding"], rank, "padding")
+    kernel = spatial(call.attrs["kernel"], rank, "kernel", 1)
+    stride = spatial(call.attrs["stride"], rank, "stride", 1)
+    padding = spatial(call.attrs["padding"], rank, "padding", 0)
     out = call.size("out")
     axes = [
         (size - dim(1)) * dim(s) + dim(k - 2 * p)
@@ -40,7 +40,9 @@ def _conv_transpose_cost(call: OpCall, typing: Typing) -> Dim:
 def _group_norm(call: OpCall) -> Typing:
     x, groups = _grid(call), call.size("groups")
     if x.shape[1].exact_div(groups) is None:
-        raise OpFault("shape-mismatch", f"{x.shape[1]} channels are not divisible by {groups} groups", attr="groups")
+        raise OpFault(
+            "shape-mismatch", f"{x.shape[1]} channels are not divisible by {groups} groups", attr="groups"
+        )
     affine = (Weight("weight", (x.shape[1],), "ones"), Weight("bias", (x.shape[1],), "zeros"))
     return Typing({"y": x}, affine if call.attrs["affine"] else ())
 
@@ -48,7 +50,9 @@ def _group_norm(call: OpCall) -> Typing:
 def _interpolate(call: OpCall) -> Typing:
     x, target = _grid(call), sizes(call, "size")
     if len(target) != x.rank - 2:
-        raise OpFault("bad-dim", f"{x.axes()} has {x.rank - 2} axes to resize, `size` names {len(target)}", attr="size")
+        raise OpFault(
+            "bad-dim", f"{x.axes()} has {x.rank - 2} axes to resize, `size` names {len(target)}", attr="size"
+        )
     return Typing({"y": TensorType(x.dtype, (*x.shape[:2], *target))})
 
 
@@ -82,7 +86,9 @@ INTERPOLATE = OpDef(
     _interpolate,
     attrs=(
         AttrDecl("size", "sizes", required=True),
-        AttrDecl("mode", "str", "bilinear", choices=("nearest", "linear", "bilinear", "bicubic", "trilinear")),
+        AttrDecl(
+            "mode", "str", "bilinear", choices=("nearest", "linear", "bilinear", "bicubic", "trilinear")
+        ),
         AttrDecl("antialias", "bool", False),
     ),
     cost=per_element(8),

@@ -6,13 +6,14 @@ from compiler.ir.dims import Dim, dim, product
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, Weight
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value, spell
-from compiler.ops.patterns import Axes, common_dtype, parse_pattern, plain
+from compiler.ops.patterns import Axes, need_float, parse_pattern, plain
 
 
 def _linear(call: OpCall) -> Typing:
     x = call.inputs["x"]
-    if x.rank == 0 or not x.is_float:
-        raise OpFault("dtype-mismatch", f"a linear map needs float[..., I], found {x}", port="x")
+    need_float(x, "a linear map", weighted=True)
+    if x.rank == 0:
+        raise OpFault("shape-mismatch", f"a linear map needs axes [..., I], found {x.axes()}", port="x")
     width, out = x.shape[-1], call.size("out")
     if width.constant is None:
         raise OpFault("bad-dim", f"the last axis of {x.axes()} must have a fixed size", port="x")
@@ -38,6 +39,7 @@ def spatial(value: Value, rank: int, attr: str, least: int) -> tuple[int, ...]:
 
 def _conv(call: OpCall) -> Typing:
     x = call.inputs["x"]
+    need_float(x, "a convolution", weighted=True)
     rank = x.rank - 2
     if not 1 <= rank <= 3:
         raise OpFault(
@@ -91,8 +93,15 @@ def _einsum(call: OpCall) -> Typing:
         raise OpFault(
             "bad-pattern", f"the output axis `{lost[0]}` of `{text}` is in no input", attr="pattern"
         )
-    dtype = common_dtype(list(types), ["x"] * len(types))
-    return Typing({"y": TensorType(dtype, axes.shape(pattern.output, text))})
+    dtypes = sorted({t.dtype for t in types})
+    if len(dtypes) > 1 or dtypes == ["bool"]:
+        raise OpFault(
+            "dtype-mismatch",
+            f"{' and '.join(dtypes)} cannot be multiplied",
+            port="x",
+            help="put a `cast` before",
+        )
+    return Typing({"y": TensorType(dtypes[0], axes.shape(pattern.output, text))})
 
 
 def _einsum_cost(call: OpCall, typing: Typing) -> Dim:

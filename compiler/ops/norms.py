@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, Typing, Weight, per_element
 from compiler.ir.types import TensorType
+from compiler.ops.patterns import need_float
 
 
 def _last(call: OpCall) -> TensorType:
     x = call.inputs["x"]
-    if x.rank == 0 or not x.is_float or x.shape[-1].constant is None:
-        raise OpFault("shape-mismatch", f"a norm needs float[..., D] with a fixed D, found {x}", port="x")
+    need_float(x, "a norm", weighted=bool(call.attrs["affine"]))
+    if x.rank == 0 or x.shape[-1].constant is None:
+        raise OpFault(
+            "shape-mismatch", f"a norm needs axes [..., D] with a fixed D, found {x.axes()}", port="x"
+        )
     return x
 
 
@@ -43,7 +47,11 @@ RMS_NORM = OpDef(
     "rms_norm",
     "x / sqrt(mean(x^2) + eps) * (offset + weight) (Zhang and Sennrich 2019).",
     _rms_norm,
-    attrs=(AttrDecl("eps", "float", 1e-6), AttrDecl("affine", "bool", True), AttrDecl("offset", "float", 0.0)),
+    attrs=(
+        AttrDecl("eps", "float", 1e-6),
+        AttrDecl("affine", "bool", True),
+        AttrDecl("offset", "float", 0.0),
+    ),
     cost=per_element(6),
     positionwise=True,
 )

@@ -39,9 +39,13 @@ def _grouped_linear(call: OpCall) -> Typing:
     x, count = call.inputs["x"], call.inputs["count"]
     groups, out = call.size("num"), call.size("out")
     if x.rank != 2 or count.rank != 1 or count.is_float:
-        raise OpFault("shape-mismatch", f"needs rows [R, I] and a count per group, found {x} and {count}", port="x")
+        raise OpFault(
+            "shape-mismatch", f"needs rows [R, I] and a count per group, found {x} and {count}", port="x"
+        )
     if count.shape[0] != groups:
-        raise OpFault("shape-mismatch", f"there are {groups} groups and {count.shape[0]} counts", port="count")
+        raise OpFault(
+            "shape-mismatch", f"there are {groups} groups and {count.shape[0]} counts", port="count"
+        )
     if x.shape[1].constant is None:
         raise OpFault("bad-dim", f"the last axis of {x.axes()} must have a fixed size", port="x")
     weights = [Weight("weight", (groups, out, x.shape[1]), "linear")]
@@ -56,7 +60,9 @@ def _grouped_cost(call: OpCall, typing: Typing) -> Dim:
 
 _AXIS = AttrDecl("axis", "int", -1)
 
-ARGSORT = OpDef("argsort", "The indices that sort along an axis, equal values in their order.", _argsort, attrs=(_AXIS,))
+ARGSORT = OpDef(
+    "argsort", "The indices that sort along an axis, equal values in their order.", _argsort, attrs=(_AXIS,)
+)
 TOPK = OpDef(
     "topk",
     "The k largest values along an axis, largest first, and their indices.",

@@ -212,3 +212,11 @@ def common_dtype(types: list[TensorType], ports: list[str]) -> str:
         return "bool"
     deciding = [t for t in whole if t.rank] or whole  # as in torch, a number does not widen a tensor
     return "int32" if all(t.dtype == "int32" for t in deciding) else "int"
+
+
+def need_float(x: TensorType, what: str, *, weighted: bool = False) -> None:
+    """Raises OpFault for whole numbers and conditions; what meets weights must have the module's dtype."""
+    if not x.is_float or (weighted and x.dtype != "float"):
+        kind = "float" if weighted else "floats"
+        cure = f"put a `cast` to `{'float' if weighted else 'float32'}` before it"
+        raise OpFault("dtype-mismatch", f"{what} needs {kind}, found {x}", port="x", help=cure)

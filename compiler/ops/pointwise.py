@@ -7,7 +7,7 @@ from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing
 from compiler.ir.types import TensorType
 from compiler.ir.values import spell
 from compiler.ops.kinds import dtype_of, read_names
-from compiler.ops.patterns import Axes, Pattern, broadcast, common_dtype, parse_pattern, plain
+from compiler.ops.patterns import Axes, Pattern, broadcast, common_dtype, need_float, parse_pattern, plain
 from compiler.syntax.types import DTYPES
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "sigmoid", "tanh")
@@ -65,6 +65,7 @@ def _aligned(call: OpCall, pattern: Pattern, read: frozenset[str]) -> tuple[Dim,
 
 
 def _activation(call: OpCall) -> Typing:
+    need_float(call.inputs["x"], "an activation")
     return Typing({"y": call.inputs["x"]})
 
 
@@ -77,16 +78,14 @@ def _elementwise(call: OpCall) -> Typing:
 def _softmax(call: OpCall) -> Typing:
     x = call.inputs["x"]
     axis = call.attrs["axis"]
+    need_float(x, "a softmax")
     if not isinstance(axis, int) or not -x.rank <= axis < x.rank:
         raise OpFault("bad-dim", f"{x.axes()} has no axis {axis}", attr="axis")
     return Typing({"y": TensorType(str(call.attrs["dtype"] or x.dtype), x.shape)})
 
 
 def _cast(call: OpCall) -> Typing:
-    like, dtype = call.inputs.get("like"), call.attrs["dtype"]
-    if (like is None) == (dtype is None):
-        raise OpFault("bad-value", "a cast has a `dtype` or a value `like` which it becomes", attr="dtype")
-    return Typing({"y": TensorType(like.dtype if like is not None else str(dtype), call.inputs["x"].shape)})
+    return Typing({"y": TensorType(str(call.attrs["dtype"]), call.inputs["x"].shape)})
 
 
 def _pairs(call: OpCall, typing: Typing) -> Dim:
@@ -135,9 +134,8 @@ SOFTMAX = OpDef(
 )
 CAST = OpDef(
     "cast",
-    "The same numbers in another dtype: a fixed one, or that of the value `like`.",
+    "The same numbers in another dtype.",
     _cast,
-    inputs=(PortDecl("x"), PortDecl("like", optional=True)),
-    attrs=(AttrDecl("dtype", "str", choices=tuple(d for d in DTYPES if d != "float")),),
+    attrs=(AttrDecl("dtype", "str", required=True, choices=DTYPES),),
     positionwise=True,
 )

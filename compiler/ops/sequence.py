@@ -5,7 +5,7 @@ from __future__ import annotations
 from compiler.ir.dims import Dim, Proof, dim
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, per_element
 from compiler.ir.types import TensorType
-from compiler.ops.patterns import Axes, Pattern, parse_pattern
+from compiler.ops.patterns import Axes, Pattern, need_float, parse_pattern, plain
 
 
 def _need(condition: bool, message: str, port: str) -> None:
@@ -23,6 +23,8 @@ def _attention(call: OpCall) -> Typing:
     q, k, v = call.inputs["q"], call.inputs["k"], call.inputs["v"]
     for port, found in (("q", q), ("k", k), ("v", v)):
         _need(found.rank == 4, f"`{port}` needs axes [B, heads, T, head_dim], found {found.axes()}", port)
+        if not found.is_float or found.dtype != q.dtype:
+            raise OpFault("dtype-mismatch", f"`{port}` is {found}, the queries are {q}", port=port)
     _equal(q.shape[3], k.shape[3], f"queries have head_dim {q.shape[3]}, keys {k.shape[3]}", "k")
     _equal(k.shape[2], v.shape[2], f"there are {k.shape[2]} keys and {v.shape[2]} values", "v")
     _equal(k.shape[1], v.shape[1], f"keys have {k.shape[1]} heads, values {v.shape[1]}", "v")
@@ -33,15 +35,11 @@ def _attention(call: OpCall) -> Typing:
         )  # fmt: skip
     for name in ("q", "k", "v"):
         _equal(q.shape[0], call.inputs[name].shape[0], f"`q` and `{name}` differ in the batch axis", name)
-    mask = call.inputs.get("mask")
-    if mask is not None:
-        _need(
-            mask.rank in (2, 4) and mask.dtype == "bool",
-            f"`mask` is bool[B, K] or [B, heads, T, K], found {mask}",
-            "mask",
-        )
-        keys = mask.shape[-1]
-        _equal(keys, k.shape[2], f"the mask covers {keys} keys, there are {k.shape[2]}", "mask")
+    if call.attrs["causal"]:
+        keys = call.keys(q.shape[2])
+        _equal(keys, k.shape[2], f"causal attention of {keys} tokens sees {k.shape[2]} keys", "k")
+    if "mask" in call.inputs:
+        _check_mask(call.inputs["mask"], (*q.shape[:3], k.shape[2]), bool(call.attrs["causal"]))
     if "bias" in call.inputs:
         _check_bias(call.inputs["bias"], (*q.shape[:3], k.shape[2]))
     window = call.attrs["window"]
@@ -52,12 +50,29 @@ def _attention(call: OpCall) -> Typing:
     return Typing({"y": TensorType(q.dtype, (*q.shape[:3], v.shape[3]))})
 
 
+def _check_mask(mask: TensorType, scores: tuple[Dim, ...], causal: bool) -> None:
+    """A mask says which keys count, for each sequence or for each of the scores [B, heads, T, K]."""
+    axes = "bool[B, K]" if causal else "bool[B, K] or bool[B, heads, T, K]"  # causal: the rule joins it
+    _need(
+        mask.rank in ((2,) if causal else (2, 4)) and mask.dtype == "bool",
+        f"`mask` is {axes}, found {mask}",
+        "mask",
+    )
+    batch, _, _, keys = scores
+    _fits(mask, (batch, keys) if mask.rank == 2 else scores, "mask")
+
+
+def _fits(found: TensorType, scores: tuple[Dim, ...], port: str) -> None:
+    """Each axis is that of the scores, or 1."""
+    for size, wanted in zip(found.shape, scores, strict=True):
+        if size != dim(1):
+            _equal(size, wanted, f"the scores have {wanted} where {found.axes()} has {size}", port)
+
+
 def _check_bias(bias: TensorType, scores: tuple[Dim, ...]) -> None:
     """A bias is added to the scores [B, heads, T, K]; axes of 1 are repeated."""
     _need(bias.rank == 4 and bias.is_float, f"`bias` is float[B, heads, T, K], found {bias}", "bias")
-    for found, size, name in zip(bias.shape, scores, ("B", "heads", "T", "K"), strict=True):
-        if found != dim(1):
-            _equal(found, size, f"the scores have {name} = {size}, the bias has {found}", "bias")
+    _fits(bias, scores, "bias")
 
 
 def _attention_cost(call: OpCall, typing: Typing) -> Dim:
@@ -138,17 +153,20 @@ def _gather(call: OpCall) -> Typing:
     pattern, axis = gather_sides(call)
     text = str(call.attrs["pattern"])
     x, index = call.inputs["x"], call.inputs["index"]
-    if index.is_float:
+    if not index.dtype.startswith("int"):
         raise OpFault("dtype-mismatch", f"an index is whole numbers, found {index}", port="index")
+    plain(pattern, text, brackets=True)
     axes = Axes(call.axes, {}, {})
     axes.bind(pattern.inputs[0], x, "x", text)
     axes.bind(pattern.inputs[1], index, "index", text)
-    known = {g.name for side in pattern.inputs for g in side} - {pattern.inputs[0][axis].name}
-    lost = [g.name for g in pattern.output if g.name not in known]
-    if lost:
-        raise OpFault(
-            "bad-pattern", f"the output axis `{lost[0]}` of `{text}` is in no input", attr="pattern"
+    source = [g.name for k, g in enumerate(pattern.inputs[0]) if k != axis]
+    names = [*source, *(g.name for g in pattern.inputs[1] if g.name not in source)]
+    out = [g.name for g in pattern.output]
+    if sorted(names) != sorted(out):
+        odd = next((n for n in out if n not in names or out.count(n) > 1), "") or next(
+            n for n in names if n not in out
         )
+        raise OpFault("bad-pattern", f"`{odd}` must stand once in the output of `{text}`", attr="pattern")
     return Typing({"y": TensorType(x.dtype, axes.shape(pattern.output, text))})
 
 
@@ -156,6 +174,7 @@ def _dropout(call: OpCall) -> Typing:
     p = call.attrs["p"]
     if not isinstance(p, int | float) or not 0 <= p < 1:
         raise OpFault("bad-value", f"a dropout probability lies in [0, 1), not {p}", attr="p")
+    need_float(call.inputs["x"], "dropout")
     return Typing({"y": call.inputs["x"]})
 
 
@@ -205,7 +224,10 @@ CACHE = OpDef(
     "append: earlier tokens' tensors put before the new ones; once: computed at the first call and kept.",
     _cache,
     inputs=(),
-    attrs=(AttrDecl("axis", "str", required=True), AttrDecl("mode", "str", "append", choices=("append", "once"))),
+    attrs=(
+        AttrDecl("axis", "str", required=True),
+        AttrDecl("mode", "str", "append", choices=("append", "once")),
+    ),
     outputs=None,
     open_inputs=True,
 )

@@ -11,10 +11,14 @@ from compiler.ops.axes import axis_of
 def _cross_entropy(call: OpCall) -> Typing:
     x, labels = call.inputs["x"], call.inputs["labels"]
     if not x.is_float or labels.is_float or labels.rank != x.rank - 1:
-        raise OpFault("shape-mismatch", f"needs scores [..., V] and labels [...], found {x} and {labels}", port="labels")
+        raise OpFault(
+            "shape-mismatch", f"needs scores [..., V] and labels [...], found {x} and {labels}", port="labels"
+        )
     for a, b in zip(x.shape, labels.shape, strict=False):
         if a.compare(b) is not Proof.PROVED:
-            raise OpFault("shape-mismatch", f"the scores are {x.axes()}, the labels {labels.axes()}", port="labels")
+            raise OpFault(
+                "shape-mismatch", f"the scores are {x.axes()}, the labels {labels.axes()}", port="labels"
+            )
     return Typing({"y": TensorType(x.dtype, ())})
 
 

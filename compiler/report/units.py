@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from compiler.ir.dims import Dim
 
-_STEPS = ((10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
+_STEPS = ((10**18, "E"), (10**15, "P"), (10**12, "T"), (10**9, "G"), (10**6, "M"), (10**3, "k"))
 _BINARY = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
 
@@ -19,10 +19,8 @@ def exact(value: int) -> str:
 def short(value: int) -> str:
     """Three digits and a letter: `85.1M`."""
     for size, letter in _STEPS:
-        if abs(value) >= size:
-            return (
-                f"{value / size:.3g}{letter}" if abs(value) < 999.5 * size else f"{value / size:.0f}{letter}"
-            )
+        if abs(value) >= 0.9995 * size:  # what would be written 1000k is 1M
+            return f"{value / size:.3g}{letter}"
     return str(value)
 
 

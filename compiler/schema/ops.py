@@ -20,6 +20,7 @@ _KINDS: dict[str, list[Schema]] = {
     "pattern": [{"type": "string"}],
     "expr": [{"type": ["number", "boolean"]}],
     "sizes": [{"type": "integer"}, {"type": "array", "items": {"anyOf": [{"type": "integer"}, EXPRESSION]}}],
+    "parts": [{"type": "object", "additionalProperties": {"anyOf": [{"type": "integer"}, EXPRESSION]}}],
     "names": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
     "init": [{"$ref": "#/definitions/initial"}],
 }

@@ -21,11 +21,10 @@ from compiler.syntax.model_spec import (
     NodeSpec,
     WhereSpec,
 )
-from compiler.syntax.schema import Name, SeqOf, Syntax, Text, Value, Values
+from compiler.syntax.schema import Name, SeqOf, Syntax, Text, Value
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 IDENTIFIER = "^[A-Za-z][A-Za-z0-9_]{0,63}$"
-_SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
 #: Fields whose values have a narrower form than their Python type says.
 _FORMS: dict[str, Schema] = {
     "params": {"$ref": "#/definitions/param"},
@@ -93,12 +92,10 @@ def _fields(model: type[Syntax]) -> Schema:
 
 def _type(hint: Any, form: Schema | None) -> Schema:
     """The schema of a field's type. form: of the values where it is a mapping of any data."""
-    if hint == Values:
-        return {"type": "object", "additionalProperties": form or {"$ref": "#/definitions/data"}}
     if hint == Text:
         return {"type": "string", "minLength": 1}
     if hint == Value:
-        return {"$ref": "#/definitions/data"}
+        return form or {"$ref": "#/definitions/data"}
     if inspect.isclass(hint) and issubclass(hint, Syntax):
         return {"$ref": f"#/definitions/{_key(hint)}"}
     arguments = [a for a in get_args(hint) if a is not type(None)]
@@ -138,7 +135,7 @@ def _op_list() -> list[str]:
 
 
 def _has(name: str, value: Schema) -> Schema:
-    return {"properties": {name: value}, "required": [name]}
+    return {"type": "object", "properties": {name: value}, "required": [name]}
 
 
 def _named_nodes(fields: Schema) -> Schema:

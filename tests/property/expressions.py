@@ -59,11 +59,7 @@ def rounded(kind: str, value: Scalar) -> Scalar:
 
 def combined(text: str, kind: str, parts: list[Tree], of: Callable[..., Scalar], exact: bool) -> Tree:
     def value(environment: Environment) -> Scalar:
-        given = [
-            rounded(kind, p.value(environment)) if kind in ("float", "float32") else p.value(environment)
-            for p in parts
-        ]
-        return rounded(kind, of(*given))
+        return rounded(kind, of(*(rounded(kind, p.value(environment)) for p in parts)))
 
     return Tree(text, kind, value, exact)
 
@@ -78,8 +74,12 @@ COMPARE: dict[str, Callable[..., bool]] = {
     "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
 }  # fmt: skip
 SMOOTH: dict[str, Callable[[float], float]] = {
-    "sin": math.sin, "cos": math.cos, "tanh": math.tanh, "exp": math.exp, "sigmoid": lambda v: 1 / (1 + math.exp(-v)),
-}  # fmt: skip
+    "sin": math.sin,
+    "cos": math.cos,
+    "tanh": math.tanh,
+    "exp": math.exp,
+    "sigmoid": lambda v: 1 / (1 + math.exp(-v)),
+}
 
 
 @st.composite
@@ -99,21 +99,7 @@ def number(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     """A tree whose value is a number."""
     if depth == 0 or draw(st.integers(0, 5)) == 0:
         return draw(leaf())
-    shapes = [
-        "arithmetic",
-        "negative",
-        "extremum",
-        "clamp",
-        "abs",
-        "step",
-        "division",
-        "choice",
-        "int",
-        "power",
-    ]
-    made = draw(
-        st.sampled_from(shapes if exact else [*shapes, "true division", "smooth", "root", "log", "any power"])
-    )
+    made = draw(st.sampled_from(EXACT if exact else [*EXACT, *SMOOTHER]))
     return draw(MAKERS[made](depth - 1, exact))
 
 
@@ -309,6 +295,8 @@ def condition(draw: st.DrawFn, depth: int) -> Tree:
     return Tree(f"({p.text} {word} {q.text})", "bool", of)
 
 
+EXACT = "arithmetic negative extremum clamp abs step division choice int power".split()
+SMOOTHER = ["true division", "smooth", "root", "log", "any power"]
 MAKERS: dict[str, Callable[[int, bool], st.SearchStrategy[Tree]]] = {
     "arithmetic": arithmetic, "negative": negative, "extremum": extremum, "clamp": clamp, "abs": absolute,
     "step": step, "division": division, "choice": choice, "int": integer, "power": power,

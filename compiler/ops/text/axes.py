@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from compiler.ir.code import ATOM, Code, code, join, size_piece
-from compiler.ir.opdef import OpFault
 from compiler.ops.axes import axis_of, flat_names, slice_bounds, solve
 from compiler.ops.patterns import Axes, Group, Side, parse_pattern
 from compiler.ops.sequence import gather_sides
@@ -167,31 +166,19 @@ def einsum(c: Context) -> Text:
 
 
 def gather(c: Context) -> Text:
-    """Three shapes of looking up: whole vectors by a list, one vector per row, one entry per position."""
+    """x[:, rows, index]: at the bracket the index, at an axis that both share its own places, elsewhere all."""
     pattern, axis = gather_sides(c.call)
-    source, index, out = pattern.inputs[0], pattern.inputs[1], pattern.output
-    x, i = c.var("x", ATOM), c.var("index")
-    names = [g.name for g in source]
-    batch = [g.name for g in index if g.name in names]
-    fresh = [g.name for g in index if g.name not in names]
-    if not batch:
-        expected = names[:axis] + fresh + names[axis + 1 :]
-        if [g.name for g in out] == expected:
-            return Text({"y": code("{x}[" + ":, " * axis + "{i}]", x=x, i=i)})
-    if batch == names[:axis] and [g.name for g in out] == batch + fresh + names[axis + 1 :]:
-        return Text({"y": _per_row(c, batch, fresh)})
-    raise OpFault("bad-pattern", f"`{c.attr('pattern')}` is no pattern that gather can take", attr="pattern")
-
-
-def _per_row(c: Context, batch: list[str], fresh: list[str]) -> Code:
-    """x[arange(B), index]: one batch axis, each row its own index."""
-    if len(batch) != 1:
-        raise OpFault("bad-pattern", "`gather` follows one batch axis", attr="pattern")
-    rows = code(
-        "torch.arange({n}, device={x}.device)",
-        n=size_piece(c.type("x").shape[0], "batch"),
-        x=c.var("x", ATOM),
-    )
-    if fresh:
-        rows = code("{r}[:" + ", None" * len(fresh) + "]", r=rows)
-    return code("{x}[{r}, {i}]", x=c.var("x", ATOM), r=rows, i=c.var("index"))
+    source, index = ([g.name for g in side] for side in pattern.inputs)
+    shared = [k for k, name in enumerate(source) if k != axis and name in index]
+    chosen = sorted([*shared, axis])
+    parts = [code(":")] * (chosen[-1] + 1)
+    parts[axis] = Code((c.var("index"),))
+    for k in shared:
+        places = placed(source[k : k + 1], index[index.index(source[k]) :])
+        size = size_piece(c.type("x").shape[k], source[k])
+        parts[k] = code("torch.arange({n}, device={x}.device)" + places, n=size, x=c.var("x", ATOM))
+    found = code("{x}[{i}]", x=c.var("x", ATOM), i=join(parts, ", "))
+    first = chosen[0] if chosen[-1] - chosen[0] < len(chosen) else 0  # apart, they come out in front
+    kept = [n for k, n in enumerate(source) if k not in chosen]
+    names = [*kept[:first], *index, *kept[first:]]
+    return Text({"y": _permute(found, names, [g.name for g in pattern.output])})

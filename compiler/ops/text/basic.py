@@ -148,11 +148,12 @@ def softmax(c: Context) -> Text:
 
 
 def cast(c: Context) -> Text:
-    names = {"int": "int64", "bool": "bool"}
-    if c.has("like"):
-        return Text({"y": code("{x}.to({like}.dtype)", x=c.var("x", ATOM), like=c.var("like", ATOM))})
+    """`x.to(torch.int64)`; to the module's dtype by the example of a value that has it."""
     dtype = str(c.attr("dtype"))
-    return Text({"y": code("{x}.to(torch." + names.get(dtype, dtype) + ")", x=c.var("x", ATOM))})
+    if dtype == "float":
+        return Text({"y": code("{x}.to({like}.dtype)", x=c.var("x", ATOM), like=c.module_float())})
+    name = {"int": "int64"}.get(dtype, dtype)
+    return Text({"y": code("{x}.to(torch." + name + ")", x=c.var("x", ATOM))})
 
 
 def dropout(c: Context) -> Text:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from compiler.ir.code import ATOM, LOOSE, Code, Lit, Piece, State, Var, size_piece
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Attr, OpNode, Ref
-from compiler.ir.opdef import OpCall
+from compiler.ir.opdef import OpCall, OpFault
 from compiler.ir.typed import TypedBlock, TypedNode
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value
@@ -68,11 +68,23 @@ class Context:
         return self.op.shares.get(weight)
 
     def any_input(self) -> Code:
-        """Some tensor of the block, for its device."""
-        name = next(iter(self.block.inputs), None)
-        if name is None:
-            return Code(("self.device_of()",))
-        return Code((Var(Ref(name), ATOM),))
+        """A tensor that is there before the node, for its device. Raises OpFault if there is none."""
+        return self._earlier(None, "no tensor stands before it, to know the device by")
+
+    def module_float(self) -> Code:
+        """A tensor of the module's dtype that is there before the node. Raises OpFault if there is none."""
+        return self._earlier("float", "no value of the module's dtype stands before it")
+
+    def _earlier(self, dtype: str | None, problem: str) -> Code:
+        for port in self.block.block.inputs:
+            optional = port.maybe or (port.pattern is not None and port.pattern.optional)
+            if not optional and dtype in (None, self.block.inputs[port.name].dtype):
+                return Code((Var(Ref(port.name), ATOM),))
+        for typed in self.block.nodes[: self.block.nodes.index(self.typed)]:
+            for port_name, found in typed.outputs.items():
+                if not typed.node.guard and dtype in (None, found.dtype):
+                    return Code((Var(Ref(typed.node.name, port_name), ATOM),))
+        raise OpFault("missing-input", problem, help="give the block an input, or put a `parameter` in front")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,155 @@
+"""The one comparison: ours against an implementation that we did not write, in numbers and on disk.
+
+Both are asked the same questions in double and in single precision, on weights that the other project saved
+and we read. Then ours is written back, read again by both, and each kind of tensor is moved in turn to see
+that the comparison notices.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import runtime
+
+Tensors = Mapping[str, torch.Tensor]
+Ask = Callable[[nn.Module], Tensors]
+
+#: Adds one number to all the scores of a query, which softmax does not see.
+UNSEEN = re.compile(r"(.*\.)?attn\.k\.bias")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model of another project, and how it and ours are made and asked.
+
+    make: the other project's model, its values yet to be drawn.
+    save: write it as its project does. load: read that as ours.
+    theirs, ours: the answers to the case's questions, at real positions only.
+    reopen: read our export with the other project's code; None where the dialect is only read.
+    same_file: the export is the very file that the other project wrote.
+    lifted: takes casts to single precision out of the other project's code while doubles are compared.
+    """
+
+    make: Callable[[], nn.Module]
+    save: Callable[[nn.Module, Path], None]
+    load: Callable[[Path], nn.Module]
+    theirs: Ask
+    ours: Ask
+    dialect: str
+    reopen: Callable[[Path], nn.Module] | None = None
+    same_file: bool = False
+    lifted: Callable[[], AbstractContextManager[None]] = nullcontext
+
+
+def check(case: Case, folder: Path) -> None:
+    """Everything that a case promises, for both precisions."""
+    reference = randomised(case.make().eval().double())
+    for dtype in (torch.float64, torch.float32):
+        place = folder / str(dtype).removeprefix("torch.")
+        place.mkdir()
+        case.save(reference.to(dtype), place)
+        model = case.load(place)
+        assert {p.dtype for p in model.parameters()} == {dtype}
+        with case.lifted() if dtype is torch.float64 else nullcontext():
+            compare = partial(assert_equal, theirs=answers(case.theirs, reference), dtype=dtype)
+            compare(answers(case.ours, model))
+            _check_way_back(case, model, reference, place, compare)
+        # Rounding in single precision hides a small move of a weight that matters little.
+        moves = _most_felt(case.ours, model)
+        _check_control(case.ours, model, moves if dtype is torch.float64 else moves[:1], compare)
+
+
+def answers(ask: Ask, model: nn.Module) -> Tensors:
+    with torch.no_grad():
+        return ask(model)
+
+
+def assert_equal(ours: Tensors, theirs: Tensors, dtype: torch.dtype) -> None:
+    """The same answers: to 1e-10 in double precision, within the defaults for single precision."""
+    assert ours.keys() == theirs.keys()
+    rtol, atol = (0.0, 1e-10) if dtype is torch.float64 else (None, None)
+    for name, tensor in ours.items():
+        assert tensor.dtype is dtype and tensor.numel(), name
+        torch.testing.assert_close(
+            tensor, theirs[name], rtol=rtol, atol=atol, msg=partial("{}: {}".format, name)
+        )
+
+
+def randomised(model: nn.Module) -> nn.Module:
+    """Values in every tensor, for fresh zeros and ones would hide a swap.
+
+    The matrices shrink a little, or eleven layers of attention would average all tokens into one.
+    """
+    draw = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if parameter.ndim > 1:
+                parameter.normal_(std=0.7 * parameter[0].numel() ** -0.5, generator=draw)
+            else:
+                parameter.normal_(0.0 if name.endswith("bias") else 1.0, 0.2, generator=draw)
+    return model
+
+
+def _check_way_back(
+    case: Case, model: nn.Module, reference: nn.Module, place: Path, compare: Callable[[Tensors], None]
+) -> None:
+    """load -> export -> load changes no bit, and the other project reads the export as its own."""
+    if case.reopen is None:
+        return
+    back = place / "back"
+    runtime.export(model, back, to=case.dialect)
+    if case.same_file:
+        for file in sorted(back.glob("*.safetensors")):
+            assert file.read_bytes() == (place / file.name).read_bytes(), file.name
+    _assert_same_bits(model, case.load(back))
+    reopened = case.reopen(back).eval()
+    _assert_same_bits(reference, reopened)
+    compare(answers(case.theirs, reopened))
+
+
+def _assert_same_bits(a: nn.Module, b: nn.Module) -> None:
+    ours, theirs = a.state_dict(), b.state_dict()
+    assert ours.keys() == theirs.keys()
+    for name, tensor in ours.items():
+        assert tensor.dtype is theirs[name].dtype and torch.equal(tensor, theirs[name]), name
+
+
+def _check_control(
+    ask: Ask, model: nn.Module, moves: Sequence[tuple[str, int]], compare: Callable[[Tensors], None]
+) -> None:
+    """One element moved by 1e-3 must fail the comparison; where softmax does not see it, it must not."""
+    for name, at in moves:
+        with torch.no_grad():
+            element = model.get_parameter(name).view(-1)[at]
+            before = element.clone()
+            element += 1e-3
+            moved = answers(ask, model)
+            element.copy_(before)
+        if UNSEEN.fullmatch(name):
+            compare(moved)
+        else:
+            with pytest.raises(AssertionError):
+                compare(moved)
+    compare(answers(ask, model))
+
+
+def _most_felt(ask: Ask, model: nn.Module) -> list[tuple[str, int]]:
+    """The last tensor of each kind and the element that the answers feel most; the most felt kind first."""
+    names = {re.sub(r"\d+", "N", name): name for name, _ in model.named_parameters()}.values()
+    draw = torch.Generator().manual_seed(11)
+    total = torch.zeros(())
+    for answer in ask(model).values():
+        total = total + (answer * torch.randn(answer.shape, dtype=answer.dtype, generator=draw)).sum()
+    slopes = torch.autograd.grad(total, [model.get_parameter(name) for name in names])
+    felt = dict(zip(names, (slope.abs().reshape(-1) for slope in slopes), strict=True))
+    order = sorted(felt, key=lambda name: float(felt[name].max()), reverse=True)
+    return [(name, int(felt[name].argmax())) for name in order]

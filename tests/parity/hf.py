@@ -1,0 +1,57 @@
+"""What is common to the models of the transformers library: saving, opening, casts taken out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+os.environ.setdefault("USE_TF", "0")
+import transformers
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+transformers.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
+
+
+def maker(kind: Any, config: Any, attention: str = "sdpa") -> Callable[[], nn.Module]:
+    """A model of a config, with the library's attention of that name."""
+    return lambda: kind._from_config(config, attn_implementation=attention)
+
+
+def save(model: Any, folder: Path) -> None:
+    model.save_pretrained(folder)
+
+
+def opener(kind: Any, attention: str = "sdpa") -> Callable[[Path], nn.Module]:
+    """Opens a folder, in the precision of its weights; every key must find its place."""
+
+    def reopen(folder: Path) -> nn.Module:
+        model, found = kind.from_pretrained(
+            folder, output_loading_info=True, dtype="auto", attn_implementation=attention
+        )
+        assert not any(found.values()), found
+        return model
+
+    return reopen
+
+
+@contextmanager
+def without_casts() -> Iterator[None]:
+    """The library in the precision it is given: RMSNorm and the eager softmax cast to single inside."""
+
+    def norm(self: LlamaRMSNorm, x: torch.Tensor) -> torch.Tensor:
+        return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
+
+    softmax = F.softmax
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(LlamaRMSNorm, "forward", norm)
+        patch.setattr(F, "softmax", lambda x, dim, dtype=None: softmax(x, dim))
+        yield
