@@ -32,6 +32,8 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
         )
     base = flatten(parent, parent_of, diagnostics, limit - 1)
     updates: dict[str, object] = {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED}
+    if set(base.inputs) <= set(body.inputs):
+        updates["inputs"] = body.inputs  # a child that lists all inputs gives their order
     updates["outputs"] = body.outputs or base.outputs  # a child that lists outputs lists all of them
     if isinstance(body, ModelSpec) and isinstance(base, ModelSpec):
         updates |= {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED_SPEC}
@@ -46,16 +48,20 @@ def _edit(nodes: dict[Key, NodeSpec], body: Body, diagnostics: Diagnostics) -> d
     """The verbs in their fixed order: remove, replace, insert, add, set."""
     _check_conflicts(body, diagnostics)
     for name in body.remove:
-        key = _find(nodes, str(name.value), name.span, diagnostics)
-        nodes = {k: n for k, n in nodes.items() if k != key}
+        with diagnostics.recover():
+            key = _find(nodes, str(name.value), name.span, diagnostics)
+            nodes = {k: n for k, n in nodes.items() if k != key}
     for name, node in chain(body.replace, diagnostics).items():
-        key = _find(nodes, name, name.span, diagnostics)
-        if node.inputs is None and node.previous is None:
-            node = node.model_copy(update={"previous": nodes[key].previous})
-        nodes = {(name if k == key else k): (node if k == key else n) for k, n in nodes.items()}
-    if body.insert is not None:
-        nodes = _insert(nodes, body.insert, diagnostics)
-    nodes = _append(nodes, body.add, diagnostics)
+        with diagnostics.recover():
+            key = _find(nodes, name, name.span, diagnostics)
+            if node.inputs is None and node.previous is None:
+                node = node.model_copy(update={"previous": nodes[key].previous})
+            nodes = {(name if k == key else k): (node if k == key else n) for k, n in nodes.items()}
+    with diagnostics.recover():
+        if body.insert is not None:
+            nodes = _insert(nodes, body.insert, diagnostics)
+    with diagnostics.recover():
+        nodes = _append(nodes, body.add, diagnostics)
     for path, value in body.set.items():
         with diagnostics.recover():
             nodes = set_in_nodes(nodes, path, value, diagnostics)

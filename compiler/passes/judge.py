@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 from compiler.diagnostics.diagnostic import Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Attr, Block, Node, OpNode, RepeatNode, SameNode, UseNode
-from compiler.ir.opdef import AttrDecl, Typing
+from compiler.ir.opdef import AttrDecl, Typing, Weight
 from compiler.ir.typed import TypedBlock, TypedNode
 from compiler.ir.values import Residual, Value, spell
 from compiler.syntax.names import ADDED_METHODS, MODULE_ATTRIBUTES
@@ -56,23 +57,38 @@ def has_cache(block: Block) -> bool:
     return False
 
 
-def checked_attribute(decl: AttrDecl, value: Value, attr: Attr, op: str, diagnostics: Diagnostics) -> Value:
-    """The value, if it is of the attribute's kind. Raises Abort after reporting another."""
+@dataclass(frozen=True)
+class KindFault:
+    """Why a value cannot be an attribute's."""
+
+    code: str
+    message: str
+
+
+def kind_fault(decl: AttrDecl, value: Value) -> KindFault | None:
+    """What is wrong with an attribute's value, judged by its kind alone."""
     if decl.kind not in _KINDS or (value is None and not decl.required):
-        return value
+        return None
     if isinstance(value, Residual):
-        message = f"`{decl.name}` of op `{op}` depends on `{spell(value)}`, which nothing has bound yet"
-        raise diagnostics.error("expr-value", message, attr.span)
-    if decl.kind == "float" and isinstance(value, Fraction):
-        return float(value)
+        return KindFault(
+            "expr-value", f"`{decl.name}` depends on `{spell(value)}`, which nothing has bound yet"
+        )
     what, types = _KINDS[decl.kind]
     if isinstance(value, types) and (not isinstance(value, bool) or decl.kind == "bool"):
-        return value
-    if decl.kind in ("size", "sizes", "int") and isinstance(value, Fraction | int | float):
-        message = f"`{decl.name}` of op `{op}` is {spell(value)}, which is no whole number"
-        raise diagnostics.error("bad-dim", message, attr.span)
-    message = f"`{decl.name}` of op `{op}` is {what}, not `{spell(value)}`"
-    raise diagnostics.error("wrong-type", message, attr.span)
+        return None
+    if decl.kind in ("size", "sizes", "int") and isinstance(value, Fraction | float):
+        return KindFault("bad-dim", f"`{decl.name}` is {spell(value)}, which is no whole number")
+    return KindFault("wrong-type", f"`{decl.name}` is {what}, not `{spell(value)}`")
+
+
+def check_weights(node: Node, weights: tuple[Weight, ...], diagnostics: Diagnostics) -> None:
+    """A weight has the same shape whatever the input. Raises Abort after reporting another."""
+    for weight in weights:
+        free = [size for size in weight.shape if size.constant is None]
+        if free:
+            named = f"the weight `{weight.name}` of `{node.name}`" if weight.name else f"`{node.name}`"
+            message = f"{named} is {_axes(weight.shape)}: its size cannot depend on the input's `{free[0]}`"
+            raise diagnostics.error("bad-dim", message, node.span)
 
 
 def check_member_name(node: Node, typed: TypedNode, diagnostics: Diagnostics) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.source.paths import packaged, search_folders
-from compiler.source.text import SourceFile, Span
+from compiler.source.text import SourceFile, Span, display_name
 from compiler.syntax.model_spec import BlockSpec
 from compiler.syntax.parse import ParsedFile, parse, read_spec
 
@@ -43,7 +43,7 @@ class Library:
                     "ambiguous-name",
                     f"the block `{name}` stands in two files of one folder",
                     span,
-                    notes=tuple(Note(str(p)) for p in paths),
+                    notes=tuple(Note(display_name(p)) for p in paths),
                 )
             if paths:
                 return self._parsed(paths[0]).blocks[name]
@@ -94,9 +94,9 @@ def read_source(path: Path) -> SourceFile:
     try:
         return SourceFile.read(path)
     except UnicodeDecodeError:
-        raise fail("unreadable", f"`{path}` is not UTF-8 text", None) from None
+        raise fail("unreadable", f"`{display_name(path)}` is not UTF-8 text", None) from None
     except OSError as error:
-        raise fail("unreadable", f"`{path}` cannot be read: {error.strerror}", None) from None
+        raise fail("unreadable", f"`{display_name(path)}` cannot be read: {error.strerror}", None) from None
 
 
 def find_spec(source: str | Path, span: Span | None = None, beside: SourceFile | None = None) -> Path:
