@@ -37,7 +37,7 @@ def typed(spec: str) -> TypedGraph:
 
 
 def arguments(graph: TypedGraph) -> dict[str, torch.Tensor]:
-    """Every input that a call cannot leave out, and those that another node would stand in for, at the sizes AT."""
+    """Every input that cannot be None, at the sizes AT."""
     torch.manual_seed(0)
     optional = {p.name for p in graph.root.block.inputs if p.maybe}
     found: dict[str, torch.Tensor] = {}
