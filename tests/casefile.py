@@ -11,7 +11,8 @@
     error[...]: ...
 
 `run` is left out where it is `compile` of the first file. A file whose name is followed by a number is a
-safetensors file of that many zero bytes behind its header; all others are written as they stand.
+safetensors file of that many zero bytes behind its header, one whose name is followed by an encoding is written in
+it. In the answer, packaged files are named from the folder that holds `specs`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 import compiler
 from compiler.diagnostics.diagnostic import CompileError
 from compiler.passes.overrides import parse_settings
+from compiler.source.paths import packaged
 from compiler.weights.config import recognise
 from compiler.weights.library import Library
 from compiler.weights.plan import plan, plan_export
@@ -87,18 +89,18 @@ def answer(case: Case, folder: Path) -> str:
     try:
         _VERBS[verb](arguments)
     except CompileError as error:
-        return f"{error}\n"
+        return f"{error}\n".replace(f"{packaged('specs').parent}/", "")
     return "no errors\n"
 
 
 def _contents(case: Case) -> Iterator[tuple[str, bytes]]:
     for head, text in case.files:
-        name, _, size = head.partition(": ")
-        if not size:
-            yield name, text.encode()
-            continue
-        header = text.strip().encode()
-        yield name, len(header).to_bytes(8, "little") + header + bytes(int(size))
+        name, _, form = head.partition(": ")
+        if form.isdigit():
+            header = text.strip().encode()
+            yield name, len(header).to_bytes(8, "little") + header + bytes(int(form))
+        else:
+            yield name, text.encode(form or "utf-8")
 
 
 def _compile(arguments: list[str]) -> None:

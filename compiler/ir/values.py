@@ -47,6 +47,9 @@ class Record:
 
     items: tuple[tuple[str, Value], ...]
 
+    def __str__(self) -> str:
+        return "{" + ", ".join(f"{k}: {spell(v)}" for k, v in self.items) + "}"
+
     def get(self, name: str) -> Value:
         return dict(self.items).get(name)
 
@@ -94,6 +97,8 @@ def force(value: Value, dims: Callable[[DimName], Value]) -> Value:
     """A value with its dimensions filled in. Residuals of `map` inputs (Names) stay."""
     if isinstance(value, tuple):
         return tuple(force(v, dims) for v in value)
+    if isinstance(value, Record):
+        return Record(tuple((k, force(v, dims)) for k, v in value.items))
     if isinstance(value, Record):
         return Record(tuple((k, force(v, dims)) for k, v in value.items))
     if not isinstance(value, Residual):
@@ -156,6 +161,8 @@ def normal(value: Value) -> Value:
         return value.constant
     if isinstance(value, int) and abs(value) > 2**63:
         raise ValueFault("the number is larger than 2^63")
+    if isinstance(value, Fraction) and max(abs(value.numerator), value.denominator) > 2**63:
+        raise ValueFault("the fraction holds a number larger than 2^63")
     return value
 
 

@@ -85,7 +85,12 @@ def _softmax(call: OpCall) -> Typing:
 
 
 def _cast(call: OpCall) -> Typing:
-    return Typing({"y": TensorType(str(call.attrs["dtype"]), call.inputs["x"].shape)})
+    like, dtype = call.inputs.get("like"), call.attrs["dtype"]
+    if (like is None) == (dtype is None):
+        raise OpFault(
+            "bad-value", "a cast has either a `dtype` or a value `like`, whose dtype it takes", attr="dtype"
+        )
+    return Typing({"y": TensorType(like.dtype if like is not None else str(dtype), call.inputs["x"].shape)})
 
 
 def _pairs(call: OpCall, typing: Typing) -> Dim:
@@ -115,6 +120,7 @@ ADD = OpDef(
     _elementwise,
     (PortDecl("x", variadic=True),),
     cost=_pairs,
+    positionwise=True,
 )
 MUL = OpDef(
     "mul",
@@ -122,6 +128,7 @@ MUL = OpDef(
     _elementwise,
     (PortDecl("x", variadic=True),),
     cost=_pairs,
+    positionwise=True,
 )
 SOFTMAX = OpDef(
     "softmax",
@@ -132,8 +139,9 @@ SOFTMAX = OpDef(
 )
 CAST = OpDef(
     "cast",
-    "The same numbers in another dtype.",
+    "The same numbers in another dtype: a fixed one, or that of the value `like`.",
     _cast,
-    attrs=(AttrDecl("dtype", "str", required=True, choices=DTYPES),),
+    inputs=(PortDecl("x"), PortDecl("like", optional=True)),
+    attrs=(AttrDecl("dtype", "str", choices=tuple(d for d in DTYPES if d != "float")),),
     positionwise=True,
 )

@@ -122,11 +122,17 @@ def _cache(call: OpCall) -> Typing:
         raise OpFault("bad-value", f"`{call.attrs['axis']}` is no axis of this block", attr="axis")
     outputs: dict[str, TensorType] = {}
     for name, found in call.inputs.items():
-        at = cache_axis(found, axis)
-        if at is None:
+        if found.dtype != "float":
             raise OpFault(
-                "shape-mismatch", f"`{name}` {found.axes()} has no axis `{call.attrs['axis']}`", port=name
+                "dtype-mismatch",
+                f"a cache keeps values of the module's dtype, `{name}` is {found}",
+                port=name,
             )
+        at = cache_axis(found, axis)
+        if at is None or axis in found.shape[at + 1 :]:
+            count = "no axis" if at is None else "two axes of the size"
+            label = call.attrs["axis"]
+            raise OpFault("shape-mismatch", f"`{name}` {found.axes()} has {count} `{label}`", port=name)
         size = call.keys(axis) if call.attrs["mode"] == "append" else axis
         outputs[name] = TensorType(found.dtype, (*found.shape[:at], size, *found.shape[at + 1 :]))
     return Typing(outputs)

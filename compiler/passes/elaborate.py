@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from compiler.diagnostics.diagnostic import Abort, Diagnostics
+from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import Attr, Block, InputPort, Node, OpNode, Ref, SameNode, UseNode
 from compiler.ir.values import Value
@@ -23,6 +23,7 @@ from compiler.syntax.schema import Value as Written
 from compiler.syntax.yaml import Key, Located, Map
 
 MAX_DEPTH = 40
+MAX_INSTANCES = 20_000
 
 
 @dataclass
@@ -31,31 +32,46 @@ class Elaborator:
 
     targets: Targets
     diagnostics: Diagnostics
+    instances: int = 0
+    is_endless: bool = False
     shapes: dict[tuple[int, str], Shape] = field(default_factory=dict[tuple[int, str], Shape])
 
     # -- blocks ---------------------------------------------------------------------------------------------
 
-    def open_scope(self, body: Body, scope: Scope, wires: Mapping[str, Wire] | None) -> tuple[InputDecl, ...]:
-        """Fill a scope with a body's params, dims and inputs. wires: None for the root, whose inputs all arrive."""
+    def open_scope(
+        self, body: Body, scope: Scope, wires: Mapping[str, Wire] | None, span: Span
+    ) -> tuple[InputDecl, ...]:
+        """Fill a scope with a body's params, dims and inputs.
+
+        wires: None for the root, whose inputs all arrive. span: the use.
+        """
         given = dict(scope.given)
         decls = param_decls(body, self.diagnostics)
         for name in given:
             if name not in decls:
-                span = given[name].span
                 self.diagnostics.error(
                     "unknown-param",
                     f"{scope.title} has no param `{name}`",
-                    span,
+                    given[name].name_span,
                     help=did_you_mean(name, decls),
                 )
         for name, decl in decls.items():
             if name not in given and decl.default is not None:
                 scope.given[name] = Given(decl.default, scope)
             elif name not in given:
-                span = next(iter(given.values())).span if given else decl.span
-                self.diagnostics.error("missing-param", f"{scope.title} needs the param `{name}`", span)
+                scope.unset.add(name)
+                self.diagnostics.error(
+                    "missing-param",
+                    f"{scope.title} needs the param `{name}`",
+                    span,
+                    notes=(Note("declared here", decl.span),) if decl.span is not span else (),
+                    help=f"add `with: {{{name}: ...}}`" if scope.parent is not None else "",
+                )
+        scope.unset |= {str(k) for k in body.params if k not in decls}
         scope.given |= {str(k): Given(v, scope) for k, v in body.let.items()}
         inputs = input_decls(body, self.diagnostics)
+        scope.broken |= {str(k) for k in body.inputs} - {d.name for d in inputs}
+        scope.vague = bool(scope.broken)
         scope.dims = dim_names(inputs, body)
         scope.reserved = {str(k) for k in body.nodes} | {d.name for d in inputs}
         scope.later = {str(k): k.span for k in body.nodes}
@@ -135,16 +151,29 @@ class Elaborator:
     ) -> Instance:
         """A new instance of the block that a target names."""
         assert target.block is not None
-        if path.count(".") > MAX_DEPTH:
-            raise self.diagnostics.error("cycle", f"{target.title} contains itself", span)
+        self._check_growth(target, path, span)
         scope = Scope(
             path, target.title, self.diagnostics, parent=parent, outer=target.outer, given=dict(target.given)
         )
         if target.outer is not None:
             scope.inline, scope.inline_home = target.outer.inline, target.outer
-        inputs = self.open_scope(target.block, scope, wires)
+        inputs = self.open_scope(target.block, scope, wires, span)
         block = self.body(target.block, scope, inputs, target.name, span)
         return Instance(block, {n: b.ref for n, b in scope.captures.items()})
+
+    def _check_growth(self, target: Target, path: str, span: Span) -> None:
+        """Blocks may use themselves (on smaller params) but not without end. Raises Abort after reporting, once."""
+        self.instances += 1
+        if self.is_endless:
+            raise Abort(path)
+        if path.count(".") > MAX_DEPTH or self.instances > MAX_INSTANCES:
+            self.is_endless = True
+            deep = path.count(".") > MAX_DEPTH
+            message = (
+                f"{target.title} contains itself" if deep else f"more than {MAX_INSTANCES} blocks in blocks"
+            )
+            cure = "a block may use itself only where a `when` on a param ends it"
+            raise self.diagnostics.error("cycle", message, span, help=cure)
 
     # -- nodes ----------------------------------------------------------------------------------------------
 
@@ -175,7 +204,9 @@ class Elaborator:
             made = self.instance(target, wires, join(scope.path, str(key)), scope, key.span)
             step = Step(UseNode(made.block), tuple(made.block.outputs), made.captured, made.block.maybe)
         fallback = self._passed(spec, scope, wires, outputs).get("") if guard else None
-        return built(key, step, wires, shape, guard, fallback)
+        made_of = built(key, step, wires, shape, guard, fallback)
+        absent = {o: None for o in shape.outputs if o not in made_of.outputs}
+        return Built(made_of.node, {**made_of.outputs, **absent})
 
     def _same(self, key: Key, spec: NodeSpec, scope: Scope) -> Built:
         assert spec.same_as is not None

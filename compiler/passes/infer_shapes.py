@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note
 from compiler.ir.dims import Dim, Proof, dim, symbol
@@ -14,7 +15,15 @@ from compiler.ir.types import TensorType
 from compiler.ir.values import Value, ValueFault
 from compiler.ops.table import OPS
 from compiler.passes.bind import UNPROVED, Binder, forced
-from compiler.passes.judge import check_bounds, check_member_name, check_shares, checked_attribute, has_cache
+from compiler.passes.derive import size_of, value_notes
+from compiler.passes.judge import (
+    check_bounds,
+    check_member_name,
+    check_shares,
+    check_weights,
+    has_cache,
+    kind_fault,
+)
 from compiler.source.text import Span
 
 MAX_ELEMENTS = 2**40
@@ -33,7 +42,7 @@ def infer_shapes(graph: Graph) -> TypedGraph:
     root = None
     with inference.diagnostics.recover():
         root = inference.root(graph)
-    check_bounds(graph.max_dims, root, inference.diagnostics)
+    check_bounds(graph.max_dims, root, [KEY_LENGTH] if cached else [], inference.diagnostics)
     inference.diagnostics.check()
     assert root is not None
     return TypedGraph(graph, root, cached)
@@ -80,7 +89,7 @@ class _Inference:
                     binder.bind(port, found, spans.get(port.name, port.span))
                 here.types[Ref(port.name)] = found
                 here.spans[port.name] = port.span
-        self._check_params(block)
+        self._check_params(here)
         for node in block.nodes:
             with self.diagnostics.recover():
                 typed = self._node(node, here)
@@ -110,17 +119,17 @@ class _Inference:
         except ValueFault:
             return None
 
-    def _check_params(self, block: Block) -> None:
-        for attr in block.params.values():
-            try:
-                forced(attr.value, self.dims)
-            except ValueFault as fault:
-                self.diagnostics.error("expr-value", str(fault), attr.span, notes=self._dim_notes(block))
+    def _check_params(self, here: _Open) -> None:
+        for attr in here.block.params.values():
+            with self.diagnostics.recover():
+                self._forced(attr, here)
 
-    def _dim_notes(self, block: Block) -> tuple[Note, ...]:
-        dims = self.dims[block.path]
-        known = ", ".join(f"{n} = {d}" for n, d in dims.items())
-        return (Note(f"in block `{block.name}`: {known}"),) if known else ()
+    def _forced(self, attr: Attr, here: _Open) -> Value:
+        try:
+            return forced(attr.value, self.dims)
+        except ValueFault as fault:
+            notes = value_notes(attr.span, here.block, here.binder)
+            raise self.diagnostics.error("expr-value", str(fault), attr.span, notes=notes) from None
 
     def _symbolic(self, binder: Binder, name: str, block: Block) -> TensorType:
         """The type of a spec input: axes that are no params become symbols."""
@@ -190,6 +199,8 @@ class _Inference:
         return TypedNode(node, outputs, {}, (), total, children)
 
     def _same(self, node: Node, target: str, here: _Open) -> TypedNode:
+        if target not in here.nodes:
+            raise Abort(target)
         original = here.nodes[target]
         again = Node(
             node.name,
@@ -211,7 +222,7 @@ class _Inference:
 
     def _op(self, node: Node, action: OpNode, here: _Open) -> TypedNode:
         op = OPS[action.op]
-        attrs = {n: self._attr(op, n, a, here.block) for n, a in action.attrs.items()}
+        attrs = {n: self._attr(op, n, a, here) for n, a in action.attrs.items()}
         call = self._call(node, attrs, here)
         if action.op == "cache" and attrs["mode"] == "append":
             self.lengths |= {size for size in [call.axes(str(attrs["axis"]))] if size is not None}
@@ -221,19 +232,22 @@ class _Inference:
         except OpFault as fault:
             raise self._fault(fault, node, action, here) from None
         weights = tuple(w for w in typing.weights if w.name not in action.shares)
+        check_weights(node, weights, self.diagnostics)
         check_shares(node, action, typing, here.nodes, self.diagnostics)
         return TypedNode(node, typing.outputs, attrs, weights, flops)
 
-    def _attr(self, op: OpDef, name: str, attr: Attr, block: Block) -> Value:
+    def _attr(self, op: OpDef, name: str, attr: Attr, here: _Open) -> Value:
         decl = op.attr(name)
         assert decl is not None
-        try:
-            value = forced(attr.value, self.dims)
-        except ValueFault as fault:
-            raise self.diagnostics.error(
-                "expr-value", str(fault), attr.span, notes=self._dim_notes(block)
-            ) from None
-        return checked_attribute(decl, value, attr, op.name, self.diagnostics)
+        value = self._forced(attr, here)
+        if isinstance(value, Fraction) and decl.kind == "float":
+            return float(value)
+        wrong = kind_fault(decl, value)
+        if wrong is not None:
+            message = f"op `{op.name}`: {wrong.message}"
+            notes = value_notes(attr.span, here.block, here.binder)
+            raise self.diagnostics.error(wrong.code, message, attr.span, notes=notes, help=wrong.help)
+        return value
 
     def _call(self, node: Node, attrs: Mapping[str, Value], here: _Open) -> OpCall:
         single: dict[str, TensorType] = {}
@@ -243,15 +257,9 @@ class _Inference:
                 lists[port] = tuple(here.types[r] for r in ref)
             else:
                 single[port] = here.types[ref]
+
         def axes(name: str) -> Dim | None:
-            if name in here.binder.dims:
-                return here.binder.dims[name]
-            if name not in here.block.params:
-                return None
-            value = forced(here.block.params[name].value, self.dims)
-            if isinstance(value, int) and not isinstance(value, bool):
-                return dim(value)
-            return value if isinstance(value, Dim) else None
+            return size_of(name, here.block, here.binder)
 
         return OpCall(single, lists, attrs, axes, self._keys)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 from compiler.diagnostics.diagnostic import Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
@@ -31,31 +31,41 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
             "cycle", "this `extends` never ends", body.extends.span, help="break the circle"
         )
     base = flatten(parent, parent_of, diagnostics, limit - 1)
-    updates: dict[str, object] = {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED}
+    updates: dict[str, Any] = {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED}
+    if set(base.inputs) <= set(body.inputs):
+        updates["inputs"] = body.inputs  # a child that lists all inputs gives their order
+    removed = {str(name.value) for name in body.remove if name.value in base.inputs}
+    updates["inputs"] = {k: v for k, v in updates["inputs"].items() if k not in removed}
     updates["outputs"] = body.outputs or base.outputs  # a child that lists outputs lists all of them
     if isinstance(body, ModelSpec) and isinstance(base, ModelSpec):
         updates |= {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED_SPEC}
         updates["init"] = body.init or base.init
         updates["task"] = body.task or base.task
     nodes = _append(dict(base.nodes), body.nodes, diagnostics)
-    updates["nodes"] = _edit(nodes, body, diagnostics)
+    updates["nodes"] = _edit(nodes, body, removed, diagnostics)
     return body.model_copy(update=updates)
 
 
-def _edit(nodes: dict[Key, NodeSpec], body: Body, diagnostics: Diagnostics) -> dict[Key, NodeSpec]:
-    """The verbs in their fixed order: remove, replace, insert, add, set."""
+def _edit(
+    nodes: dict[Key, NodeSpec], body: Body, inputs: Collection[str], diagnostics: Diagnostics
+) -> dict[Key, NodeSpec]:
+    """The verbs in their fixed order: remove, replace, insert, add, set. inputs: those that `remove` names."""
     _check_conflicts(body, diagnostics)
-    for name in body.remove:
-        key = _find(nodes, str(name.value), name.span, diagnostics)
-        nodes = {k: n for k, n in nodes.items() if k != key}
+    for name in (n for n in body.remove if n.value not in inputs):
+        with diagnostics.recover():
+            key = _find(nodes, str(name.value), name.span, diagnostics)
+            nodes = {k: n for k, n in nodes.items() if k != key}
     for name, node in chain(body.replace, diagnostics).items():
-        key = _find(nodes, name, name.span, diagnostics)
-        if node.inputs is None and node.previous is None:
-            node = node.model_copy(update={"previous": nodes[key].previous})
-        nodes = {(name if k == key else k): (node if k == key else n) for k, n in nodes.items()}
-    if body.insert is not None:
-        nodes = _insert(nodes, body.insert, diagnostics)
-    nodes = _append(nodes, body.add, diagnostics)
+        with diagnostics.recover():
+            key = _find(nodes, name, name.span, diagnostics)
+            if node.inputs is None and node.previous is None:
+                node = node.model_copy(update={"previous": nodes[key].previous})
+            nodes = {(name if k == key else k): (node if k == key else n) for k, n in nodes.items()}
+    with diagnostics.recover():
+        if body.insert is not None:
+            nodes = _insert(nodes, body.insert, diagnostics)
+    with diagnostics.recover():
+        nodes = _append(nodes, body.add, diagnostics)
     for path, value in body.set.items():
         with diagnostics.recover():
             nodes = set_in_nodes(nodes, path, value, diagnostics)

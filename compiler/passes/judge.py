@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 
 from compiler.diagnostics.diagnostic import Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Attr, Block, Node, OpNode, RepeatNode, SameNode, UseNode
-from compiler.ir.opdef import AttrDecl, Typing
+from compiler.ir.opdef import AttrDecl, Typing, Weight
 from compiler.ir.typed import TypedBlock, TypedNode
 from compiler.ir.values import Residual, Value, spell
+from compiler.passes.initial import init_fault
 from compiler.syntax.names import ADDED_METHODS, MODULE_ATTRIBUTES
 
 #: kind of an attribute -> its name in messages, and the types of its values
@@ -26,9 +28,12 @@ _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
 }
 
 
-def check_bounds(bounds: Mapping[str, Attr], root: TypedBlock | None, diagnostics: Diagnostics) -> None:
-    """`dims` bounds lengths that some input has, by whole numbers."""
+def check_bounds(
+    bounds: Mapping[str, Attr], root: TypedBlock | None, remembered: Iterable[str], diagnostics: Diagnostics
+) -> None:
+    """`dims` bounds lengths that some input has, or that a cache counts (`remembered`), by whole numbers."""
     lengths = {str(d) for t in (root.inputs.values() if root else ()) for d in t.shape if d.constant is None}
+    lengths |= set(remembered)
     for name, bound in bounds.items():
         if root is not None and name not in lengths:
             cure = did_you_mean(name, lengths)
@@ -53,23 +58,42 @@ def has_cache(block: Block) -> bool:
     return False
 
 
-def checked_attribute(decl: AttrDecl, value: Value, attr: Attr, op: str, diagnostics: Diagnostics) -> Value:
-    """The value, if it is of the attribute's kind. Raises Abort after reporting another."""
+@dataclass(frozen=True)
+class KindFault:
+    """Why a value cannot be an attribute's."""
+
+    code: str
+    message: str
+    help: str = ""
+
+
+def kind_fault(decl: AttrDecl, value: Value) -> KindFault | None:
+    """What is wrong with an attribute's value, judged by its kind alone."""
+    if decl.kind == "init":
+        wrong = init_fault(value)
+        return KindFault("bad-value", wrong.message, wrong.help) if wrong is not None else None
     if decl.kind not in _KINDS or (value is None and not decl.required):
-        return value
+        return None
     if isinstance(value, Residual):
-        message = f"`{decl.name}` of op `{op}` depends on `{spell(value)}`, which nothing has bound yet"
-        raise diagnostics.error("expr-value", message, attr.span)
-    if decl.kind == "float" and isinstance(value, Fraction):
-        return float(value)
+        return KindFault(
+            "expr-value", f"`{decl.name}` depends on `{spell(value)}`, which nothing has bound yet"
+        )
     what, types = _KINDS[decl.kind]
     if isinstance(value, types) and (not isinstance(value, bool) or decl.kind == "bool"):
-        return value
-    if decl.kind in ("size", "sizes", "int") and isinstance(value, Fraction | int | float):
-        message = f"`{decl.name}` of op `{op}` is {spell(value)}, which is no whole number"
-        raise diagnostics.error("bad-dim", message, attr.span)
-    message = f"`{decl.name}` of op `{op}` is {what}, not `{spell(value)}`"
-    raise diagnostics.error("wrong-type", message, attr.span)
+        return None
+    if decl.kind in ("size", "sizes", "int") and isinstance(value, Fraction | float):
+        return KindFault("bad-dim", f"`{decl.name}` is {spell(value)}, which is no whole number")
+    return KindFault("wrong-type", f"`{decl.name}` is {what}, not `{spell(value)}`")
+
+
+def check_weights(node: Node, weights: tuple[Weight, ...], diagnostics: Diagnostics) -> None:
+    """A weight has the same shape whatever the input. Raises Abort after reporting another."""
+    for weight in weights:
+        free = [size for size in weight.shape if size.constant is None]
+        if free:
+            named = f"the weight `{weight.name}` of `{node.name}`" if weight.name else f"`{node.name}`"
+            message = f"{named} is {_axes(weight.shape)}: its size cannot depend on the input's `{free[0]}`"
+            raise diagnostics.error("bad-dim", message, node.span)
 
 
 def check_member_name(node: Node, typed: TypedNode, diagnostics: Diagnostics) -> None:

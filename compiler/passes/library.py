@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.source.paths import packaged, search_folders
-from compiler.source.text import SourceFile, Span
+from compiler.source.text import SourceFile, Span, display_name
 from compiler.syntax.model_spec import BlockSpec
 from compiler.syntax.parse import ParsedFile, parse, read_spec
 
@@ -43,7 +44,7 @@ class Library:
                     "ambiguous-name",
                     f"the block `{name}` stands in two files of one folder",
                     span,
-                    notes=tuple(Note(str(p)) for p in paths),
+                    notes=tuple(Note(display_name(p)) for p in paths),
                 )
             if paths:
                 return self._parsed(paths[0]).blocks[name]
@@ -80,13 +81,25 @@ class Library:
 
     def _text(self, path: Path) -> SourceFile:
         if path not in self._texts:
-            self._texts[path] = read_source(path)
+            found = read_source(path)
+            self._texts[path] = _known_source(found.name, found.text, path)
         return self._texts[path]
 
     def _parsed(self, path: Path, needs_spec: bool = False) -> ParsedFile:
         if path not in self._files:
-            self._files[path] = (read_spec if needs_spec else parse)(self._text(path))
+            self._files[path] = _known_file(self._text(path), needs_spec)
         return self._files[path]
+
+
+@lru_cache(maxsize=256)
+def _known_source(name: str, text: str, path: Path) -> SourceFile:
+    """One object for one text, so that a file that has not changed is parsed once in a process."""
+    return SourceFile(name, text, path)
+
+
+@lru_cache(maxsize=256)
+def _known_file(source: SourceFile, needs_spec: bool) -> ParsedFile:
+    return read_spec(source) if needs_spec else parse(source)
 
 
 def read_source(path: Path) -> SourceFile:
@@ -94,9 +107,9 @@ def read_source(path: Path) -> SourceFile:
     try:
         return SourceFile.read(path)
     except UnicodeDecodeError:
-        raise fail("unreadable", f"`{path}` is not UTF-8 text", None) from None
+        raise fail("unreadable", f"`{display_name(path)}` is not UTF-8 text", None) from None
     except OSError as error:
-        raise fail("unreadable", f"`{path}` cannot be read: {error.strerror}", None) from None
+        raise fail("unreadable", f"`{display_name(path)}` cannot be read: {error.strerror}", None) from None
 
 
 def find_spec(source: str | Path, span: Span | None = None, beside: SourceFile | None = None) -> Path:

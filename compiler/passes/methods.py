@@ -9,7 +9,7 @@ from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.ir.graph import Method, OpNode, Ref
 from compiler.ir.program import Action, Argument, Default, Loop, MethodDecl, Once, Step, Unit
 from compiler.ir.code import Code, State, Var, code, join
-from compiler.ir.typed import TypedGraph
+from compiler.ir.typed import TypedBlock, TypedGraph
 from compiler.ops.table import OPS
 
 
@@ -83,15 +83,23 @@ def last_position(graph: TypedGraph, output: Ref) -> Ref:
     root = graph.root
     ref = output
     while ref.node not in root.inputs:
-        node = root.node(ref.node).node
-        reads = node.refs()
-        if not isinstance(node.action, OpNode) or not OPS[node.action.op].positionwise or len(reads) != 1:
+        before = _position_before(root, ref)
+        if before is None:
             return ref
-        readers = [n for n in root.nodes for r in n.node.refs() if r == reads[0]]
-        if len(readers) != 1 or reads[0] in root.block.outputs.values() or root.type_of(reads[0]).rank < 3:
+        readers = [n for n in root.nodes for r in n.node.refs() if r == before]
+        if len(readers) != 1 or before in root.block.outputs.values():
             return ref
-        ref = reads[0]
+        ref = before
     return ref
+
+
+def _position_before(root: TypedBlock, ref: Ref) -> Ref | None:
+    """The value whose positions the op behind `ref` takes one by one, beside weights that have none."""
+    node = root.node(ref.node).node
+    if not isinstance(node.action, OpNode) or not OPS[node.action.op].positionwise:
+        return None
+    sequences = [r for r in node.refs() if root.type_of(r).rank > 1]
+    return sequences[0] if len(sequences) == 1 and root.type_of(sequences[0]).rank > 2 else None
 
 
 def targets(action: Action) -> tuple[Ref, ...]:

@@ -7,7 +7,7 @@ from compiler.diagnostics.suggest import did_you_mean
 from compiler.source.text import Span
 from compiler.syntax.model_spec import NodeSpec
 from compiler.syntax.parse import is_block_value, parse_node
-from compiler.syntax.schema import Value
+from compiler.syntax.schema import Value, describe
 from compiler.syntax.yaml import Key, Located, Map, Seq
 
 #: Fields of a node that a path may name.
@@ -42,8 +42,17 @@ def set_in_nodes(
 def set_in_node(node: NodeSpec, path: str, value: Value, span: Span, diagnostics: Diagnostics) -> NodeSpec:
     """A node with `in.PORT`, an attribute, a param, or a place inside a block-valued param changed."""
     head, _, rest = path.partition(".")
-    if head == "in" and rest:
+    if head == "in" and not rest:
+        return node.model_copy(update={"inputs": value})
+    if head == "in":
         return node.model_copy(update={"inputs": _set_input(node.inputs, rest, value, span)})
+    if (
+        head in ("op", "else")
+        and not rest
+        and not (isinstance(value, Located) and isinstance(value.value, str))
+    ):
+        message = f"`{head}` is a word, not {describe(value)}"
+        raise diagnostics.error("wrong-type", message, value.span)
     if head in _FIELDS and not rest:
         return node.model_copy(update={_FIELDS[head]: value})
     group = "attrs" if node.op is not None else "params"

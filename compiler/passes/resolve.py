@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.diagnostics.suggest import did_you_mean
-from compiler.ir.graph import Attr, Graph
+from compiler.ir.graph import Attr, Block, Graph
 from compiler.ops.table import OPS
 from compiler.passes.elaborate import Elaborator
 from compiler.passes.entry import entry_points, init_rules
@@ -34,16 +36,22 @@ def resolve(spec: ModelSpec, library: Library, variant: str, overrides: Map) -> 
         parents.append(str(parsed.spec.spec.value))
         return parsed.spec
 
-    flat = flatten(spec, parent_of, diagnostics)
-    check_order(flat, diagnostics)
+    flat = spec
+    with diagnostics.recover():
+        flat = flatten(spec, parent_of, diagnostics)
+        check_order(flat, diagnostics)
     diagnostics.check()
     name = str(flat.spec.value)
     scope = Scope("", f"spec `{name}`", diagnostics)
     outside = override_params(flat, overrides, diagnostics)
-    scope.given = {**_variant(flat, variant, scope), **{str(k): Given(v, scope) for k, v in outside.items()}}
+    scope.given = {
+        **_variant(flat, variant, scope),
+        **{str(k): Given(v, scope, k) for k, v in outside.items()},
+    }
     scope.inline, scope.inline_home = flat.blocks, scope
-    inputs = elaborator.open_scope(flat, scope, None)
+    inputs = elaborator.open_scope(flat, scope, None, flat.spec.span)
     root = elaborator.body(flat, scope, inputs, name, flat.spec.span)
+    _check_outputs(flat, root, diagnostics)
     bounds = {str(k): Attr(scope.value(d.max), d.max.span) for k, d in flat.dims.items()}
     methods = entry_points(flat, scope)
     rules = init_rules(flat, scope)
@@ -54,12 +62,28 @@ def resolve(spec: ModelSpec, library: Library, variant: str, overrides: Map) -> 
     return Graph(root, task, tuple(parents), bounds, methods, rules, io)
 
 
+def _check_outputs(spec: ModelSpec, root: Block, diagnostics: Diagnostics) -> None:
+    """A spec has an output, and one that its inputs reach."""
+    if not spec.outputs:
+        cure = "add `outputs: {NAME: node}`"
+        diagnostics.error("missing-field", f"spec `{root.name}` has no outputs", spec.spec.span, help=cure)
+    elif not root.outputs and not diagnostics.items:
+        name, written = next(iter(spec.outputs.items()))
+        diagnostics.error(
+            "absent-value",
+            f"the output `{name}` is absent: nothing is wired to an input that it needs",
+            written.span,
+        )
+
+
 def _check_unused(spec: ModelSpec, flat: ModelSpec, targets: Targets) -> None:
     """The spec's own file: what it declares it uses. Only once all else is well: a misspelt name is one fault."""
     diagnostics = Diagnostics()
     check_unused(spec, flat, OPS, diagnostics)
+    flattening = replace(targets, diagnostics=diagnostics)
     for name, block in targets.library.private_blocks(spec.spec.span.file).items():
-        check_unused(block, targets.flat_block(block, name), OPS, diagnostics)
+        with diagnostics.recover():
+            check_unused(block, flattening.flat_block(block, name), OPS, diagnostics)
     diagnostics.check()
 
 
@@ -74,4 +98,4 @@ def _variant(spec: ModelSpec, variant: str, scope: Scope) -> dict[str, Given]:
             spec.spec.span,
             help=did_you_mean(variant, spec.variants),
         )
-    return {str(k): Given(v, scope) for k, v in found.items()}
+    return {str(k): Given(v, scope, k) for k, v in found.items()}

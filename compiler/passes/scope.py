@@ -14,7 +14,7 @@ from compiler.source.text import Span
 from compiler.syntax.expr import ExprError, Name, parse_expr
 from compiler.syntax.model_spec import BlockSpec, NodeSpec
 from compiler.syntax.parse import is_block_value, parse_node
-from compiler.syntax.yaml import Located, Map, Seq
+from compiler.syntax.yaml import Key, Located, Map, Seq
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,12 @@ class Closure:
     """A block value: a node form and the scope in which it was written."""
 
     node: NodeSpec
-    scope: Scope
+    scope: Scope = field(repr=False)
     span: Span
+
+    def __str__(self) -> str:
+        named = self.node.op or self.node.use
+        return f"{{{'op' if self.node.op else 'use'}: {named.text if named else ''}}}"
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,12 @@ class Given:
 
     value: Any  # Located | Map | Seq
     scope: Scope
+    key: Key | None = None  # where the name stands, if it stands there
+
+    @property
+    def name_span(self) -> Span:
+        """Where the name stands, for faults of the name."""
+        return self.key.span if self.key is not None else self.span
 
     @property
     def span(self) -> Span:
@@ -70,7 +80,9 @@ class Scope:
     taps: dict[str, set[int]] = field(default_factory=dict[str, set[int]])  # layers whose output is read
     captures: dict[str, Binding] = field(default_factory=dict[str, Binding])
     reserved: set[str] = field(default_factory=set[str])
-    broken: set[str] = field(default_factory=set[str])  # nodes whose fault is already reported
+    broken: set[str] = field(default_factory=set[str])  # nodes and inputs whose fault is already reported
+    unset: set[str] = field(default_factory=set[str])  # params whose fault is already reported
+    vague: bool = False  # an input's type is faulty, so that its dims are not known
     inline: Mapping[str, BlockSpec] = field(default_factory=dict[str, BlockSpec])
     inline_home: Scope | None = None
     base: Scope | None = None  # set on the overlay that adds a layer's `i` and `n`
@@ -95,6 +107,7 @@ class Scope:
             repeats=self.repeats,
             taps=self.taps,
             later=self.later,
+            broken=self.broken,
             inline=self.inline,
             inline_home=self.inline_home,
             base=self,
@@ -139,6 +152,8 @@ class Scope:
             ) from None
 
     def _unknown(self, name: str, span: Span, inputs: frozenset[str]) -> Abort:
+        if self.vague:
+            return Abort(name)
         known = self.visible() | inputs
         return self.diagnostics.error(
             "expr-name",
@@ -155,6 +170,8 @@ class Scope:
         """The value of a param, `let` or dim. Raises KeyError if there is none."""
         if name in self.fixed:
             return self.fixed[name]
+        if name in self.unset:
+            raise Abort(name)
         if name in self._values:
             return self._values[name]
         if name in self.given:
@@ -169,6 +186,7 @@ class Scope:
         given = self.given[name]
         if name in self._open:
             chain = [*self._open[self._open.index(name) :], name]
+            self.unset |= set(chain)
             raise self.diagnostics.error(
                 "expr-cycle",
                 f"`{name}` is defined in terms of itself: " + " -> ".join(chain),
@@ -208,6 +226,8 @@ class Scope:
 
     def _unbound(self, node: str, written: Located) -> Abort:
         span = written.part(0, len(node))
+        if node == next(iter(self.later), None):
+            return self.diagnostics.error("cycle", f"`{node}` reads itself", span)
         if node in self.later:
             return self.diagnostics.error(
                 "forward-ref",
@@ -216,7 +236,7 @@ class Scope:
                 notes=(Note("it stands here", self.later[node]),),
                 help=f"move `{node}` up: document order is execution order",
             )
-        hint = did_you_mean(node, self.names)
+        hint = did_you_mean(node, [*self.names, *self.broken])
         if node in self.visible():
             hint = f"`{node}` is a param; a param's value is written `={node}`"
         return self.diagnostics.error(

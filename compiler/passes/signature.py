@@ -13,6 +13,7 @@ from compiler.source.text import Span
 from compiler.syntax.expr import ExprError, free_names
 from compiler.syntax.model_spec import Body
 from compiler.syntax.parse import is_block_value
+from compiler.syntax.schema import describe
 from compiler.syntax.types import TypePattern, parse_type
 from compiler.syntax.yaml import Key, Located, Map
 
@@ -57,6 +58,9 @@ def _input(key: Key, written: object, diagnostics: Diagnostics) -> InputDecl:
             if name not in ("type", "default"):
                 raise diagnostics.error("unknown-field", f"unknown field `{name}`", name.span)
         default = written.get(Key("default", key.span))
+        if default is not None and not (isinstance(default, Located) and isinstance(default.value, str)):
+            message = f"the default of the input `{key}` is a node, not {describe(default)}"
+            raise diagnostics.error("wrong-type", message, default.span)
         written = written.get(Key("type", key.span))
     if not isinstance(written, Located) or not isinstance(written.value, str):
         raise diagnostics.error(
@@ -135,9 +139,9 @@ def kind_of(value: Value) -> str | None:
     match value:
         case bool():
             return "bool"
-        case int() | Fraction() | Dim():
+        case int() | Dim():
             return "int"
-        case float():
+        case float() | Fraction():
             return "float"
         case str():
             return "str"
@@ -162,11 +166,9 @@ def check_param(decl: ParamDecl, scope: Scope, default: Value) -> None:
     if value is None and decl.kind is not None and not decl.nullable:
         found = "null"
     fits = kind is None or found is None or found == kind or (kind == "float" and found == "int")
-    fits = fits or (
-        kind == "int" and isinstance(value, float) and decl.kind is None and not isinstance(default, int)
-    )
     fits = fits or {kind, found} == {"block", "str"}
     if not fits:
+        scope.unset.add(decl.name)
         scope.diagnostics.error(
             "wrong-type",
             f"the param `{decl.name}` of {scope.title} is {_article(kind)}, not `{spell(value)}`",
@@ -188,6 +190,7 @@ def _check_limits(decl: ParamDecl, value: Value, scope: Scope, span: Span) -> No
     elif "max" in limits and isinstance(value, int | float) and value > limits["max"]:
         wrong = f"at most {limits['max']}"
     if wrong:
+        scope.unset.add(decl.name)
         scope.diagnostics.error("bad-value", f"`{decl.name}` is {wrong}, not `{spell(value)}`", span)
 
 

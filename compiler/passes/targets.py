@@ -94,7 +94,7 @@ class Targets:
                     key.span,
                     notes=(Note("the other", given[key].span),),
                 )
-            given[str(key)] = Given(value, scope)
+            given[str(key)] = Given(value, scope, key)
 
     def _op(self, name: Located) -> OpDef:
         op = self.ops.get(str(name.value))

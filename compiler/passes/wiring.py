@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.diagnostics.diagnostic import Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.passes.scope import Binding, Scope
 from compiler.source.text import Span
@@ -96,12 +96,17 @@ def _named(
                 "unknown-port",
                 f"{title} has no input `{label}`"
                 if not label.isdigit()
-                else f"{title} takes {len(free)} inputs here",
+                else f"{title} takes {len(free)} input{'s' * (len(free) != 1)} here, this is one more",
                 place,
                 help=did_you_mean(label, [p.name for p in ports]) if not label.isdigit() else "",
             )
         if port.name in taken and not label.isdigit():
-            raise here.diagnostics.error("conflict", f"the input `{port.name}` is wired twice", ref.span)
+            raise here.diagnostics.error(
+                "conflict",
+                f"the input `{port.name}` is wired twice",
+                ref.span,
+                notes=(Note("the other", taken[port.name].span),),
+            )
         out.setdefault(port.name, _wire(port, ref, site.scope, here))
     return out
 

@@ -156,7 +156,7 @@ class _Parser:
     def unexpected(self, wanted: str = "") -> ExprError:
         token = self.peek
         found = "the end of the expression" if token.kind == "end" else f"`{token.text}`"
-        message = f"{wanted}, found {found}" if wanted else f"unexpected {found}"
+        message = f"{wanted}, found {found}" if wanted else f"found {found} where a value is expected"
         return ExprError(message, token.start, max(token.end, token.start + 1), hint(token.text))
 
     def expr(self) -> Expr:

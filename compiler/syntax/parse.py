@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from compiler.diagnostics.diagnostic import Diagnostics, fail
+from compiler.diagnostics.diagnostic import Diagnostics, Note, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.source.text import SourceFile, Span
 from compiler.syntax.model_spec import NODE_FORMS, BlockSpec, Body, ModelSpec, NodeSpec
@@ -47,8 +47,12 @@ def parse(file: SourceFile) -> ParsedFile:
                 assert block.block is not None
                 check_name(str(block.block.value), block.block.span, diagnostics, "a block")
                 if block.block.value in blocks:
+                    first = blocks[block.block.value].block
                     raise diagnostics.error(
-                        "ambiguous-name", f"the block `{block.block.value}` stands twice", block.block.span
+                        "ambiguous-name",
+                        f"the block `{block.block.value}` stands twice",
+                        block.block.span,
+                        notes=(Note("it stands first here", first.span if first is not None else None),),
                     )
                 blocks[block.block.value] = block
             else:

@@ -278,6 +278,10 @@ def _join(span: Span, file: SourceFile, event: Any) -> Span:
 
 
 def _point(file: SourceFile, mark: Any) -> Span:
+    """A mark as a span of one character; one behind the text is put at the end of its last line."""
     if mark is None:
         return Span(file, 1, 1, 1, 2)
-    return Span(file, mark.line + 1, mark.column + 1, mark.line + 1, mark.column + 2)
+    line, column = mark.line + 1, mark.column + 1
+    if line > len(file.lines):
+        line, column = max(1, len(file.lines)), len(file.line(len(file.lines))) + 1
+    return Span(file, line, column, line, column + 1)

@@ -32,11 +32,14 @@ class Case:
         return self.spec in ("gpt2", "llama")
 
     def inputs(self, batch: int, length: int, *, masked: bool, seed: int = 0) -> dict[str, torch.Tensor]:
-        """Inputs of forward by name; with a mask, one row is padded on the left and one on the right."""
+        """Inputs of forward by name; with a mask, one row is padded on the left and one on the right.
+
+        The numbers of images, texts, tokens and channels differ: dynamo takes equal sizes for one symbol.
+        """
         generator = torch.Generator().manual_seed(seed)
         out: dict[str, torch.Tensor] = {}
         if self.spec == "clip_vitb32":
-            out["pixels"] = torch.randn(batch + 1, 3, 12, 12, generator=generator)
+            out["pixels"] = torch.randn(batch + 4, 3, 12, 12, generator=generator)
         out["tokens"] = torch.randint(0, 61, (batch, length), generator=generator)
         if masked:
             out["mask"] = torch.ones(batch, length, dtype=torch.bool)
@@ -80,6 +83,9 @@ CASES = (
 )
 CACHED = tuple(c for c in CASES if c.cached)
 
+#: One case of each spec, the richest: for what takes seconds a case.
+ONE_EACH = tuple(c for c in CASES if c.name in ("gpt2", "llama_tied", "bert", "bert_mlm", "clip_vitb32"))
+
 
 def built(case: Case, *, dtype: torch.dtype | None = None, seed: int = 0) -> nn.Module:
     """The module in eval mode, every parameter off its initial symmetry."""
@@ -89,6 +95,11 @@ def built(case: Case, *, dtype: torch.dtype | None = None, seed: int = 0) -> nn.
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter), alpha=0.1)
     return model
+
+
+def name(value: object) -> str:
+    """What a test calls a parameter."""
+    return value.name if isinstance(value, Case) else str(value)
 
 
 def tensors(output: Any) -> dict[str, torch.Tensor]:

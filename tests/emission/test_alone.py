@@ -1,4 +1,4 @@
-"""The emitted file in a process without this project, bit for bit against the built module, and in both styles."""
+"""The emitted file in a process without this project, bit for bit against the built module; both styles."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """torch.export takes forward with dynamic batch and length, and a cached step.
 
-A step's cache is the plain dict that `new_cache` gives: a pytree of tensors and the int `past`. Exported, `past` is an
-input like any other: `Dim.DYNAMIC` keeps it a symbol (left out, export fixes it at its value, and the program refuses
-any other). A program's inputs are copies of its caller's containers, so that the tensors are written in place but
-`cache["past"]` is not: who calls the program counts on.
+A step's cache is the plain dict that `new_cache` gives: a pytree of tensors and the int `past`. Exported,
+`past` is an input like any other: `Dim.DYNAMIC` keeps it a symbol; left out, export fixes it at its value and
+the program refuses any other. A program's inputs are copies of its caller's containers: the tensors are written
+in place, `cache["past"]` is not, so that who calls the program counts on.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch.export import Dim, export
 
-from tests.emission.models import CACHED, CASES, CONTEXT, Case, built, tensors
+from tests.emission.models import CONTEXT, ONE_EACH, Case, built, name, tensors
 
 Shapes = dict[str, Any]
 
@@ -23,13 +23,13 @@ def _named(case: Case) -> Shapes:
     """Dims with the bounds of the spec."""
     batch, texts, length = Dim("B", max=64), Dim("C", max=64), Dim("T", min=2, max=CONTEXT)
     rows = texts if case.spec == "clip_vitb32" else batch
-    return {"pixels": {0: batch}, **dict.fromkeys(("tokens", "mask", "segments"), {0: rows, 1: length})}
+    return {"pixels": {0: batch}, **{key: {0: rows, 1: length} for key in ("tokens", "mask", "segments")}}
 
 
 def _auto(case: Case) -> Shapes:
     return {
         "pixels": {0: Dim.AUTO},
-        **dict.fromkeys(("tokens", "mask", "segments"), {0: Dim.AUTO, 1: Dim.AUTO}),
+        **{key: {0: Dim.AUTO, 1: Dim.AUTO} for key in ("tokens", "mask", "segments")},
     }
 
 
@@ -41,14 +41,14 @@ class _Method(torch.nn.Module):
         self.model = model
         self.method = method
 
-    def forward(self, **inputs: torch.Tensor) -> Any:
-        return getattr(self.model, self.method)(**inputs)
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return getattr(self.model, self.method)(*inputs)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("shapes", [_named, _auto])
 @pytest.mark.parametrize("masked", [False, True])
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@pytest.mark.parametrize("case", ONE_EACH, ids=name)
 def test_forward(case: Case, masked: bool, shapes: Any) -> None:
     model = built(case)
     inputs = case.inputs(3, 7, masked=masked)
@@ -58,23 +58,23 @@ def test_forward(case: Case, masked: bool, shapes: Any) -> None:
         inputs = case.inputs(batch, length, masked=masked, seed=1)
         expected, found = tensors(model(**inputs)), tensors(program(**inputs))
         assert found.keys() == expected.keys()
-        for name, tensor in expected.items():
-            assert (found[name] - tensor).abs().max() <= 1e-6
+        for key, tensor in expected.items():
+            assert (found[key] - tensor).abs().max() <= 1e-6
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("case, method", [(c, m) for c in CASES for m in c.methods], ids=str)
+@pytest.mark.parametrize("case, method", [(c, m) for c in ONE_EACH for m in c.methods], ids=name)
 def test_methods(case: Case, method: str) -> None:
     model = built(case)
 
-    def inputs(batch: int, length: int) -> dict[str, torch.Tensor]:
+    def inputs(batch: int, length: int) -> tuple[torch.Tensor, ...]:
         every = case.inputs(batch, length, masked=True)
-        return {n: every[n] for n in case.methods[method]}
+        return tuple(every[n] for n in case.methods[method])
 
-    shapes = {n: s for n, s in _auto(case).items() if n in case.methods[method]}
-    program = export(_Method(model, method), (), inputs(3, 7), dynamic_shapes={"inputs": shapes}).module()
-    expected = getattr(model, method)(**inputs(2, 11))
-    assert (program(**inputs(2, 11)) - expected).abs().max() <= 1e-6
+    shapes = tuple(_auto(case)[n] for n in case.methods[method])
+    program = export(_Method(model, method), inputs(3, 7), dynamic_shapes=(shapes,)).module()
+    expected = getattr(model, method)(*inputs(2, 11))
+    assert (program(*inputs(2, 11)) - expected).abs().max() <= 1e-6
 
 
 def _cache_shapes(cache: Any) -> Any:
@@ -87,7 +87,7 @@ def _cache_shapes(cache: Any) -> Any:
 @torch.no_grad()
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("chunk", [1, 3], ids=["step", "chunk"])
-@pytest.mark.parametrize("case", CACHED, ids=lambda c: c.name)
+@pytest.mark.parametrize("case", [c for c in ONE_EACH if c.cached], ids=name)
 def test_cached_step(case: Case, masked: bool, chunk: int) -> None:
     model: Any = built(case)
     cache = model.new_cache(2, 12)

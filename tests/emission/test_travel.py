@@ -32,7 +32,7 @@ def _saved(model: nn.Module) -> nn.Module:
 
 
 WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
-    "pickle": lambda m: pickle.loads(pickle.dumps(m)),
+    "pickle": lambda m: pickle.loads(pickle.dumps(m)),  # noqa: S301
     "deepcopy": copy.deepcopy,
     "torch.save": _saved,
 }
@@ -80,7 +80,7 @@ def test_into_another_process(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-c", _ELSEWHERE, str(ROOT), str(sent), str(back)]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    output, keys, module = pickle.loads(back.read_bytes())
+    output, keys, module = pickle.loads(back.read_bytes())  # noqa: S301
     assert keys == list(model.state_dict()) and module == type(model).__module__
     expected = tensors(model(**inputs))
     for key, tensor in tensors(output).items():
@@ -91,7 +91,7 @@ def test_a_text_in_a_pickle_is_checked() -> None:
     program = compiler.compile(CASES[0].source, set=CASES[0].set)
     sent = pickle.dumps(TextModule("bad", "import os\n", program))
     with pytest.raises(UnsafeText):
-        pickle.loads(sent)
+        pickle.loads(sent)  # noqa: S301
 
 
 def test_equal_texts_are_one_module_unless_params_differ() -> None:

@@ -2,8 +2,8 @@
 
 The interpreter follows the rules that the language states: whole numbers stay exact, literals take the dtype
 of what they meet, whole-number tensors become float32 in true division, in transcendentals and where they
-meet a fraction. float32 values are rounded after each step, as the hardware does. What jumps (comparisons, floors,
-remainders) is applied to values that both sides represent exactly.
+meet a fraction. float32 values are rounded after each step, as the hardware does. What jumps (comparisons,
+floors, remainders) is applied to values that both sides represent exactly.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ class Case:
     inputs: Mapping[str, str]
     before: str = ""  # node lines in front of it
     params: str = ""  # flow text of the spec's params
+    blocks: str = ""  # lines of private blocks
     outputs: str = "y: y"
 
     @property
@@ -44,7 +45,7 @@ class Case:
         params = f"params: {{{self.params}}}\n" if self.params else ""
         ports = f"inputs:\n{inputs}" if inputs else ""
         nodes = f"nodes:\n{self.before}  y: {{{self.node}}}\n"
-        return f"spec: one\n{params}{ports}{nodes}outputs: {{{self.outputs}}}\n"
+        return f"spec: one\n{params}{ports}{self.blocks}{nodes}outputs: {{{self.outputs}}}\n"
 
 
 def compiled(case: Case) -> Program:

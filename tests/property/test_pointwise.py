@@ -87,11 +87,11 @@ def test_softmax(data: st.DataObject) -> None:
 
 @given(st.data(), st.sampled_from(sorted(TORCH)), st.sampled_from(sorted(TORCH)))
 def test_cast(data: st.DataObject, before: str, after: str) -> None:
-    """From any dtype to any; `float` is that of the module, known by another value."""
+    """From any dtype to any; `float` is that of the module, taken from another value."""
     shape = data.draw(st.lists(SIZES, max_size=3))
     x = (normal(*shape) * 4).to(TORCH[before])
     case = Case(
-        f"op: cast, in: x, dtype: {after}",
+        "op: cast, in: [x, like]" if after == "float" else f"op: cast, in: x, dtype: {after}",
         {"x": kind(data, shape, before), "like": "float[2]"},
         outputs="y: y, l: like",
     )

@@ -148,10 +148,9 @@ def softmax(c: Context) -> Text:
 
 
 def cast(c: Context) -> Text:
-    """`x.to(torch.int64)`; to the module's dtype by the example of a value that has it."""
+    if c.has("like"):
+        return Text({"y": code("{x}.to({like}.dtype)", x=c.var("x", ATOM), like=c.var("like", ATOM))})
     dtype = str(c.attr("dtype"))
-    if dtype == "float":
-        return Text({"y": code("{x}.to({like}.dtype)", x=c.var("x", ATOM), like=c.module_float())})
     name = {"int": "int64"}.get(dtype, dtype)
     return Text({"y": code("{x}.to(torch." + name + ")", x=c.var("x", ATOM))})
 

@@ -69,22 +69,18 @@ class Context:
 
     def any_input(self) -> Code:
         """A tensor that is there before the node, for its device. Raises OpFault if there is none."""
-        return self._earlier(None, "no tensor stands before it, to know the device by")
-
-    def module_float(self) -> Code:
-        """A tensor of the module's dtype that is there before the node. Raises OpFault if there is none."""
-        return self._earlier("float", "no value of the module's dtype stands before it")
-
-    def _earlier(self, dtype: str | None, problem: str) -> Code:
         for port in self.block.block.inputs:
-            optional = port.maybe or (port.pattern is not None and port.pattern.optional)
-            if not optional and dtype in (None, self.block.inputs[port.name].dtype):
+            if not port.maybe and not (port.pattern is not None and port.pattern.optional):
                 return Code((Var(Ref(port.name), ATOM),))
         for typed in self.block.nodes[: self.block.nodes.index(self.typed)]:
-            for port_name, found in typed.outputs.items():
-                if not typed.node.guard and dtype in (None, found.dtype):
+            for port_name in typed.outputs:
+                if not typed.node.guard:
                     return Code((Var(Ref(typed.node.name, port_name), ATOM),))
-        raise OpFault("missing-input", problem, help="give the block an input, or put a `parameter` in front")
+        raise OpFault(
+            "missing-input",
+            "no tensor stands before it, to know the device by",
+            help="give the block an input, or put a `parameter` in front",
+        )
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,8 @@ class _Writer:
         if binds is not None:
             left, right = self._operands(args, fractional=op == "/")
             return code("{a} " + op + " {b}", binds, a=tight(left, binds), b=tight(right, binds + 1))
-        left, right = (tight(self.write(a), ATOM) for a in args)
+        least = ATOM if op in ("and", "or") else SUM
+        left, right = (tight(self.write(a), least) for a in args)
         word = {"and": "&", "or": "|"}.get(op, op)
         return code("{a} " + word + " {b}", LOOSE, a=left, b=right)
 
