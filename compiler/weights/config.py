@@ -211,9 +211,17 @@ class _Reading:
         for path, data in self.table.fixed.items():
             leaf = self.leaves.get(path)
             self.used.add(path)
-            if leaf is None:
+            if leaf is None and path not in self.table.write:
                 continue
             wanted = [self._data(item) for item in (data if isinstance(data, Seq) else [data])]
+            if leaf is None:
+                self.diagnostics.error(
+                    "config-value",
+                    f"the config has no `{path}`; the spec {self.map.spec} has {word(wanted[0])} built in",
+                    self.span,
+                    notes=(Note("which silence does not mean", path.span),),
+                )
+                continue
             if any(same(leaf.value, value) for value in wanted):
                 continue
             self._error(
