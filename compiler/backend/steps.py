@@ -156,6 +156,8 @@ class _BodyWriter:
                 return start == target
             case Step(guard=guard, code=text):
                 return not guard and target in text.refs()
+            case _:
+                return False
 
     def _loop(self, loop: Loop, holes: list[str]) -> None:
         start = self.printer.value(loop.start)
