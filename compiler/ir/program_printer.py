@@ -7,7 +7,18 @@ from collections.abc import Iterator, Mapping
 from compiler.ir.code import Code, Lit, Size, State, Var
 from compiler.ir.flow import flow
 from compiler.ir.graph import Ref
-from compiler.ir.program import Action, ClassDecl, Default, Loop, Member, MethodDecl, Program, Step, Unit
+from compiler.ir.program import (
+    Action,
+    ClassDecl,
+    Default,
+    Loop,
+    Member,
+    MethodDecl,
+    Once,
+    Program,
+    Step,
+    Unit,
+)
 
 Lines = Iterator[str]
 
@@ -88,9 +99,12 @@ def _action(action: Action) -> str:
             order = f" in order {list(action.order)}" if action.order is not None else ""
             cached = ", cached" if action.cached else ""
             layers = f"each of self.{action.member}{order} from {action.start}({arguments})"
-            return f"{action.target} = {layers} -> {action.type}{cached}"
+            taps = f", keeping {', '.join(map(str, action.taps))}" if action.taps else ""
+            return f"{action.target} = {layers} -> {action.type}{cached}{taps}"
         case Default():
             return f"{action.name} = {action.value} if absent"
+        case Once():
+            return f"once, in cache[{action.name}]: " + "; ".join(map(_action, action.actions))
 
 
 def _code(code: Code) -> str:

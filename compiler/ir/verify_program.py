@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compiler.ir.actions import action_pieces
 from compiler.ir.code import Code, Lit
-from compiler.ir.program import ClassDecl, Loop, Program, Step, Unit
+from compiler.ir.program import ClassDecl, Program, Unit
 from compiler.ir.verify import InvalidIR, weights
 
 
@@ -70,12 +71,7 @@ def _literals(unit: Unit) -> Iterator[object]:
             yield len(member.layers)
         for child in member.children:
             yield from _literals(child)
-    for action in unit.actions:
-        if isinstance(action, Step):
-            yield from _of(action.code)
-        elif isinstance(action, Loop):
-            for argument in action.arguments:
-                yield from _of(argument) if argument is not None else ()
+    yield from (p.value for a in unit.actions for p in action_pieces(a) if isinstance(p, Lit))
     for slot in unit.slots:
         yield from (size.constant for shape in slot.shapes for size in shape if size.constant is not None)
 
