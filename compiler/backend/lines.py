@@ -25,8 +25,8 @@ def wrapped(text: str, indent: int = 0) -> list[str]:
 
 
 def docstring(lines: list[str]) -> list[str]:
-    """Lines as a docstring; nothing in them can end it."""
-    safe = [line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"') for line in lines]
+    """Lines as a docstring; nothing in them can end it, or move a terminal."""
+    safe = [_shown(line.replace("\\", "\\\\").replace('"""', '\\"\\"\\"')) for line in lines]
     if safe[0].startswith('"'):
         safe[0] = " " + safe[0]
     if len(safe) > 1:
@@ -34,6 +34,11 @@ def docstring(lines: list[str]) -> list[str]:
     if safe[0].endswith('"'):
         safe[0] += " "
     return [f'"""{safe[0]}"""']
+
+
+def _shown(text: str) -> str:
+    """The text with characters that do not print as escapes."""
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
 
 
 def broken(lines: list[str]) -> list[str]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from compiler.cli.arguments import Verbs, add_source, add_verb, settings
 from compiler.cli.files import Output, write_all
 from compiler.ir.program import Program
-from compiler.passes.lockfile import is_lock, lock_text, was_written
 from compiler.pipeline import locate, program, typed_graph
 from compiler.report.summary import report
 
@@ -29,6 +28,7 @@ def declare(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compile, construct, report, write."""
     from compiler.backend.emit import emit
+    from compiler.passes.lockfile import is_lock, lock_text, was_written
 
     typed = typed_graph(options.source, set=settings(options))
     compiled = program(typed)

@@ -5,25 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 from compiler.cli.arguments import SOURCE, Verbs, add_json, add_settings, add_verb, settings
 from compiler.diagnostics.diagnostic import CompileError, Diagnostic
 from compiler.diagnostics.render import render, render_all, render_json
-from compiler.ir.printer import print_graph, print_typed
-from compiler.ir.program_printer import print_program
 from compiler.pipeline import compile, graph, typed_graph, verifying
 from compiler.report.units import exact
 
 Settings = dict[str, Any]
 
-_DUMPS: dict[str, Callable[[str, Settings], str]] = {
-    "graph": lambda source, set: print_graph(graph(source, set=set)),
-    "typed": lambda source, set: print_typed(typed_graph(source, set=set)),
-    "program": lambda source, set: print_program(compile(source, set=set)),
-}
+LEVELS = ("graph", "typed", "program")
 
 
 def declare(verbs: Verbs) -> None:
@@ -31,7 +24,7 @@ def declare(verbs: Verbs) -> None:
     parser = add_verb(verbs, "check", "every fault of the specs given, or that there is none")
     parser.add_argument("sources", metavar="SPEC", nargs="+", help=SOURCE)
     add_settings(parser)
-    parser.add_argument("--dump", choices=list(_DUMPS), help="print the canonical text of a level instead")
+    parser.add_argument("--dump", choices=LEVELS, help="print the canonical text of a level instead")
     parser.add_argument(
         "--verify", action="store_true", help="check the compiler's own work between its phases"
     )
@@ -62,9 +55,23 @@ def run(options: argparse.Namespace) -> int:
 def _check(source: str, values: Settings, dump: str | None) -> dict[str, object]:
     """One spec that holds, as a row. Raises CompileError."""
     if dump is not None:
-        return {"spec": source, "ok": True, "dump": _DUMPS[dump](source, values)}
+        return {"spec": source, "ok": True, "dump": _dump(source, values, dump)}
     program = compile(source, set=values)
     return {"spec": source, "ok": True, "parameters": sum(p.numel for p in program.table.parameters)}
+
+
+def _dump(source: str, values: Settings, level: str) -> str:
+    """The canonical text of a level."""
+    from compiler.ir.printer import print_graph, print_typed
+    from compiler.ir.program_printer import print_program
+
+    match level:
+        case "graph":
+            return print_graph(graph(source, set=values))
+        case "typed":
+            return print_typed(typed_graph(source, set=values))
+        case _:
+            return print_program(compile(source, set=values))
 
 
 def _print(rows: list[dict[str, object]], found: list[Diagnostic]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compiler.cli.arguments import Verbs, add_source, add_verb, settings
 from compiler.cli.files import Output, write_all
+from compiler.ops.text.styles import STYLES
 
 
 def declare(verbs: Verbs) -> None:
@@ -17,6 +18,9 @@ def declare(verbs: Verbs) -> None:
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="write the file FILE instead of printing"
     )
+    parser.add_argument(
+        "--style", choices=STYLES, default="views", help="einops: the patterns of the spec, to teach from"
+    )
     parser.add_argument("--force", action="store_true", help="overwrite FILE whatever it holds")
     parser.set_defaults(run=run)
 
@@ -25,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     """Print or write the text."""
     from compiler.pipeline import emit
 
-    text = emit(options.source, set=settings(options))
+    text = emit(options.source, set=settings(options), style=options.style)
     if options.output is None:
         sys.stdout.write(text)
     else:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from compiler.cli.arguments import Verbs, add_json, add_verb
-from compiler.report.units import exact
+from compiler.report.units import exact, one_line
+
+if TYPE_CHECKING:
+    from compiler.cli.catalog import Entry
 
 
 def declare(verbs: Verbs) -> None:
@@ -27,15 +32,19 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        table = [("name", "task", "parameters", "weights", "source")]
-        table += [(r.name, r.task, exact(r.parameters), r.weights_text(), r.source) for r in rows]
-        widths = [max(len(line[k]) for line in table) for k in range(5)]
-        for line in table:
-            cells = (
-                cell.rjust(w) if k == 2 else cell.ljust(w)
-                for k, (cell, w) in enumerate(zip(line, widths, strict=True))
-            )
-            print("  ".join(cells).rstrip())
+        print("\n".join(_table(rows)))
     if faults:
         print(render_all(faults), file=sys.stderr)
     return 1 if faults else 0
+
+
+def _table(rows: Sequence[Entry]) -> Iterator[str]:
+    """Aligned lines under a head."""
+    lines = [("name", "task", "parameters", "weights", "source")]
+    for row in rows:
+        weights = one_line(row.weights_text())
+        lines.append((row.name, one_line(row.task), exact(row.parameters), weights, one_line(row.source)))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for name, task, parameters, weights, source in lines:
+        left = f"{name.ljust(widths[0])}  {task.ljust(widths[1])}  {parameters.rjust(widths[2])}"
+        yield f"{left}  {weights.ljust(widths[3])}  {source}".rstrip()

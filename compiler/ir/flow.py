@@ -48,7 +48,10 @@ def is_data(value: Value) -> bool:
 def text(value: str) -> str:
     """A string, quoted unless it is a plain word in every reader of YAML."""
     plain = _PLAIN.match(value) and value.lower() not in _WORDS
-    return value if plain else json.dumps(value, ensure_ascii=False)
+    if plain:
+        return value
+    quoted = json.dumps(value, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted)
 
 
 def mapping(items: Iterable[tuple[str, str]]) -> str:

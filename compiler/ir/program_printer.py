@@ -65,14 +65,14 @@ def _slots(unit: Unit) -> Lines:
 def _method(method: MethodDecl) -> Lines:
     arguments = [a.name + ("?" if a.optional else "") for a in method.arguments]
     cut = "".join(f", {name} for {ref}" for name, ref in method.cut.items())
-    stage = " called by forward" if method.is_stage else ""
+    stage = (" called by forward" if method.is_stage else "") + (", cached" if method.cached else "")
     yield f"method {method.name}({', '.join(arguments)}){stage}{cut}"
     yield from _steps(method.actions, method.outputs)
 
 
 def _steps(actions: tuple[Action, ...], outputs: Mapping[str, Ref]) -> Lines:
     for action in actions:
-        yield "    " + _action(action)
+        yield from _action(action, "    ")
     yield "    return " + ", ".join(f"{name}={ref}" for name, ref in outputs.items())
 
 
@@ -85,26 +85,38 @@ def _member(member: Member, names: dict[int, str]) -> str:
     return "[" + ", ".join(classes[k] for k in member.layers) + "]"
 
 
-def _action(action: Action) -> str:
+def _action(action: Action, indent: str) -> Lines:
     match action:
         case Step():
-            targets = ", ".join(map(str, action.targets))
-            types = ", ".join(map(str, action.types))
-            guard = f" if {', '.join(map(str, action.guard))}" if action.guard else ""
-            other = f" else {action.fallback}" if action.fallback is not None else ""
-            keep = "" if action.inline else " (a line of its own)"
-            return f"{targets} = {_code(action.code)}{guard}{other} -> {types}{keep}"
+            yield indent + _step(action)
         case Loop():
-            arguments = ", ".join("carried" if a is None else _code(a) for a in action.arguments)
-            order = f" in order {list(action.order)}" if action.order is not None else ""
-            cached = ", cached" if action.cached else ""
-            layers = f"each of self.{action.member}{order} from {action.start}({arguments})"
-            taps = f", keeping {', '.join(map(str, action.taps))}" if action.taps else ""
-            return f"{action.target} = {layers} -> {action.type}{cached}{taps}"
+            yield indent + _loop(action)
         case Default():
-            return f"{action.name} = {action.value} if absent"
+            yield f"{indent}{action.name} = {action.value} if absent"
         case Once():
-            return f"once, in cache[{action.name}]: " + "; ".join(map(_action, action.actions))
+            yield f"{indent}{', '.join(map(str, action.targets))} = kept as {action.name}, computed once:"
+            for inner in action.actions:
+                yield from _action(inner, indent + "  ")
+
+
+def _step(action: Step) -> str:
+    targets = ", ".join(map(str, action.targets))
+    types = ", ".join(map(str, action.types))
+    guard = f" if {', '.join(map(str, action.guard))}" if action.guard else ""
+    other = f" else {action.fallback}" if action.fallback is not None else ""
+    keep = "" if action.inline else " (a line of its own)"
+    return f"{targets} = {_code(action.code)}{guard}{other} -> {types}{keep}"
+
+
+def _loop(action: Loop) -> str:
+    arguments = ", ".join("carried" if a is None else _code(a) for a in action.arguments)
+    order = f" in order {list(action.order)}" if action.order is not None else ""
+    cached = ", cached" if action.cached else ""
+    taps = f", keeps {', '.join(map(str, action.taps))}" if action.taps else ""
+    return (
+        f"{action.target} = each of self.{action.member}{order} from {action.start}({arguments})"
+        f" -> {action.type}{cached}{taps}"
+    )
 
 
 def _code(code: Code) -> str:

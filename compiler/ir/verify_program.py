@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.ir.actions import action_pieces
 from compiler.ir.code import Code, Lit
-from compiler.ir.program import ClassDecl, Program, Unit
+from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Program, Step, Unit
 from compiler.ir.verify import InvalidIR, weights
 
 
@@ -71,9 +70,22 @@ def _literals(unit: Unit) -> Iterator[object]:
             yield len(member.layers)
         for child in member.children:
             yield from _literals(child)
-    yield from (p.value for a in unit.actions for p in action_pieces(a) if isinstance(p, Lit))
+    for action in unit.actions:
+        yield from _in_action(action)
     for slot in unit.slots:
         yield from (size.constant for shape in slot.shapes for size in shape if size.constant is not None)
+
+
+def _in_action(action: Action) -> Iterator[object]:
+    match action:
+        case Step(code=code):
+            yield from _of(code)
+        case Loop(arguments=arguments):
+            yield from (value for code in arguments if code is not None for value in _of(code))
+        case Once(actions=inner):
+            yield from (value for each in inner for value in _in_action(each))
+        case Default():
+            return
 
 
 def _of(code: Code) -> Iterator[object]:

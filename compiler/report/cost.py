@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from compiler.ir.dims import Dim, dim, product, symbol
+from compiler.ir.dims import Dim, dim, product
 from compiler.ir.graph import OpNode
 from compiler.ir.typed import TypedBlock, TypedGraph
 from compiler.passes.infer_shapes import KEY_LENGTH
@@ -23,7 +23,8 @@ class Costs:
     """parameters: ties counted once. flops: of one forward pass, a multiply-add being two.
 
     sizes: what the symbols are set to for figures: one sequence or image at its greatest length;
-    empty where the spec does not bound the lengths. cache: elements per token and sequence.
+    empty where the spec does not bound the lengths. cache: elements kept per token
+    of one sequence, by the length that counts the tokens.
     weights, activations: bytes by the dtype of the build.
     """
 
@@ -31,7 +32,7 @@ class Costs:
     ties: Mapping[str, str]
     flops: Dim
     sizes: Mapping[str, int]
-    cache: int
+    cache: Mapping[str, int]
     weights: Mapping[str, int]
     activations: Mapping[str, int]
 
@@ -53,7 +54,7 @@ def costs(graph: TypedGraph) -> Costs:
         ties=table.ties,
         flops=graph.root.flops,
         sizes=sizes if fixed else {},
-        cache=sum(_cached(graph.root)),
+        cache=_cached(graph.root),
         weights={
             build: sum(p.numel * itemsize(p.dtype, build) for p in table.parameters) for build in BUILDS
         },
@@ -82,13 +83,17 @@ def greatest_sizes(graph: TypedGraph) -> dict[str, int]:
     return sizes
 
 
-def _cached(block: TypedBlock) -> Iterator[int]:
-    """Elements that each cache keeps of one token of one sequence."""
+def _cached(block: TypedBlock) -> dict[str, int]:
+    """Elements that all caches keep of one token of one sequence."""
+    found: dict[str, int] = {}
     for typed in block.nodes:
         action = typed.node.action
         if isinstance(action, OpNode) and action.op == "cache":
-            for found in typed.outputs.values():
-                token = product(found.shape[1:]).exact_div(symbol(KEY_LENGTH))
-                yield (token.constant or 0) if token is not None else 0
+            for kind in typed.outputs.values():
+                for monomial, coefficient in product(kind.shape[1:]).terms:
+                    length = " ".join(monomial)
+                    found[length] = found.get(length, 0) + coefficient
         for child, runs in zip(typed.children, typed.layer_counts(), strict=True):
-            yield sum(_cached(child)) * runs
+            for length, elements in _cached(child).items():
+                found[length] = found.get(length, 0) + elements * runs
+    return found

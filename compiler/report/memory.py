@@ -16,7 +16,7 @@ from compiler.ir.typed import TypedBlock, TypedNode
 from compiler.ir.types import TensorType
 
 #: Ops whose result shares the memory of their input outside of training.
-VIEWS = frozenset({"rearrange", "expand", "slice", "cache", "dropout"})
+VIEWS = frozenset({"rearrange", "expand", "slice", "split", "cache", "dropout"})
 Itemsize = Callable[[str], int]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from compiler.ir.typed import TypedBlock, TypedGraph
 from compiler.report.cost import BUILDS, Costs, costs, itemsize
 from compiler.report.tree import Row, input_types, render, tree
-from compiler.report.units import closed_form, exact, nbytes, short
+from compiler.report.units import closed_form, exact, nbytes, one_line, short
 
 WIDTH = 100
 
@@ -17,8 +17,9 @@ WIDTH = 100
 def report(graph: TypedGraph) -> str:
     """The text that `show` prints and `build` leaves beside the model."""
     root = graph.root.block
-    facts = [line for line in (root.source, graph.graph.task) if line]
-    head = [*textwrap.wrap(f"{root.name}: {root.summary}" if root.summary else root.name, WIDTH), *facts]
+    facts = [one_line(text) for text in (root.source, graph.graph.task) if text]
+    title = f"{root.name}: {one_line(root.summary)}" if root.summary else root.name
+    head = [*textwrap.wrap(title, WIDTH), *facts]
     outputs = [f"{name}: {graph.root.type_of(ref)}" for name, ref in root.outputs.items()]
     body = ["", *render(graph.root), "", "outputs  " + ", ".join(outputs), *_methods(graph), ""]
     return "\n".join([*head, *body, *_totals(costs(graph))]) + "\n"
@@ -65,8 +66,9 @@ def _totals(found: Costs) -> list[str]:
     if found.sizes and found.flops_at is not None:
         at = ", ".join(f"{name} = {exact(size)}" for name, size in found.sizes.items())
         rows.append((f"  at {at}", f"{exact(found.flops_at)} ({short(found.flops_at)})"))
-    if found.cache:
-        rows.append(("cache per token", _by_build(_cache_bytes(found))))
+    for length, sizes in _cache_bytes(found).items():
+        of = f" of {length}" if len(found.cache) > 1 else ""
+        rows.append((f"cache per token{of}", _by_build(sizes)))
     if found.activations:
         rows.append(
             (
@@ -78,8 +80,12 @@ def _totals(found: Costs) -> list[str]:
     return [f"{name.ljust(width)}  {value}" for name, value in rows]
 
 
-def _cache_bytes(found: Costs) -> dict[str, int]:
-    return {build: found.cache * itemsize("float", build) for build in BUILDS} if found.cache else {}
+def _cache_bytes(found: Costs) -> dict[str, dict[str, int]]:
+    """By the length that counts the tokens, then by the dtype of the build."""
+    return {
+        length: {build: elements * itemsize("float", build) for build in BUILDS}
+        for length, elements in found.cache.items()
+    }
 
 
 def _by_build(sizes: Mapping[str, int]) -> str:

@@ -32,6 +32,11 @@ def nbytes(value: int) -> str:
     return f"{value} bytes"
 
 
+def one_line(text: str) -> str:
+    """A text of the user's in a line that cannot move a terminal."""
+    return " ".join("".join(c if c.isprintable() or c.isspace() else "\ufffd" for c in text).split())
+
+
 def closed_form(size: Dim, number: Callable[[int], str] = exact) -> str:
     """A polynomial with its coefficients first: `170,044,416 B T + 46,656 B K T`."""
     if not size.terms:

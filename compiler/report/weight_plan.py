@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from compiler.ir.parameters import ParameterTable
-from compiler.report.units import exact, nbytes
+from compiler.report.units import exact, nbytes, one_line
 from compiler.weights.dtypes import ITEMSIZE
 from compiler.weights.expand import expand
 from compiler.weights.fold import fold
@@ -95,7 +95,10 @@ def plan_text(planned: Planned) -> str:
             f"second copy, to be compared: {copy}"
             for copy in fold((name, 0) for name in planned.second_copies())
         ),
-        *(f"left out: {gone}: {gone.value}" for gone in fold((d.theirs, d.reason) for d in plan.dropped)),
+        *(
+            f"left out: {gone}: {gone.value}"
+            for gone in fold((d.theirs, one_line(d.reason)) for d in plan.dropped)
+        ),
     ]
     return "\n".join(out) + "\n"
 

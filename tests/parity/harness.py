@@ -8,7 +8,7 @@ that the comparison notices.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ import runtime
 
 Tensors = Mapping[str, torch.Tensor]
 Ask = Callable[[nn.Module], Tensors]
+Compare = Callable[[Tensors], None]
 
 #: Adds one number to all the scores of a query, which softmax does not see.
 UNSEEN = re.compile(r"(.*\.)?attn\.k\.bias")
@@ -60,12 +61,10 @@ def check(case: Case, folder: Path) -> None:
         model = case.load(place)
         assert {p.dtype for p in model.parameters()} == {dtype}
         with case.lifted() if dtype is torch.float64 else nullcontext():
-            compare = partial(assert_equal, theirs=answers(case.theirs, reference), dtype=dtype)
+            compare = comparison(answers(case.theirs, reference), dtype)
             compare(answers(case.ours, model))
             _check_way_back(case, model, reference, place, compare)
-        # Rounding in single precision hides a small move of a weight that matters little.
-        moves = _most_felt(case.ours, model)
-        _check_control(case.ours, model, moves if dtype is torch.float64 else moves[:1], compare)
+        check_control(case.ours, model, compare, dtype)
 
 
 def answers(ask: Ask, model: nn.Module) -> Tensors:
@@ -73,8 +72,12 @@ def answers(ask: Ask, model: nn.Module) -> Tensors:
         return ask(model)
 
 
-def assert_equal(ours: Tensors, theirs: Tensors, dtype: torch.dtype) -> None:
-    """The same answers: to 1e-10 in double precision, within the defaults for single precision."""
+def comparison(theirs: Tensors, dtype: torch.dtype) -> Compare:
+    """Holds answers to these: to 1e-10 in double precision, within torch's defaults in single precision."""
+    return partial(_assert_equal, theirs=theirs, dtype=dtype)
+
+
+def _assert_equal(ours: Tensors, theirs: Tensors, dtype: torch.dtype) -> None:
     assert ours.keys() == theirs.keys()
     rtol, atol = (0.0, 1e-10) if dtype is torch.float64 else (None, None)
     for name, tensor in ours.items():
@@ -100,7 +103,7 @@ def randomised(model: nn.Module) -> nn.Module:
 
 
 def _check_way_back(
-    case: Case, model: nn.Module, reference: nn.Module, place: Path, compare: Callable[[Tensors], None]
+    case: Case, model: nn.Module, reference: nn.Module, place: Path, compare: Compare
 ) -> None:
     """load -> export -> load changes no bit, and the other project reads the export as its own."""
     if case.reopen is None:
@@ -123,11 +126,14 @@ def _assert_same_bits(a: nn.Module, b: nn.Module) -> None:
         assert tensor.dtype is theirs[name].dtype and torch.equal(tensor, theirs[name]), name
 
 
-def _check_control(
-    ask: Ask, model: nn.Module, moves: Sequence[tuple[str, int]], compare: Callable[[Tensors], None]
-) -> None:
-    """One element moved by 1e-3 must fail the comparison; where softmax does not see it, it must not."""
-    for name, at in moves:
+def check_control(ask: Ask, model: nn.Module, compare: Compare, dtype: torch.dtype) -> None:
+    """One element of each kind of tensor, moved by 1e-3, must fail the comparison.
+
+    Rounding in single precision hides the move of a weight that matters little; there, that of the one which
+    matters most must fail. Where softmax does not see the move, it must not.
+    """
+    moves = _most_felt(ask, model)
+    for name, at in moves if dtype is torch.float64 else moves[:1]:
         with torch.no_grad():
             element = model.get_parameter(name).view(-1)[at]
             before = element.clone()

@@ -90,7 +90,7 @@ def test_a_setting_reaches_the_spec_everywhere(capsys: pytest.CaptureFixture[str
     assert main(["emit", "gpt2", *TINY]) == 0
     assert main(["check", "gpt2", "--set", "heads=7"]) == 1
     out, err = capsys.readouterr()
-    assert "nn.Embedding(53, 12)" in out and "divisible by `7`" in err
+    assert "nn.Embedding(53, 12)" in out and err.startswith("error[") and "768" in err
 
 
 def test_check_tells_all_faults_of_all_specs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,6 +148,13 @@ def test_the_same_text_is_printed_and_written(tmp_path: Path, capsys: pytest.Cap
     assert main(["emit", "gpt2", *TINY, "-o", str(target)]) == 0, "the very same text may be written again"
 
 
+def test_a_style_can_be_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["emit", "gpt2", *TINY, "--style", "einops"]) == 0
+    assert "rearrange(" in capsys.readouterr().out
+    assert main(["emit", "gpt2", *TINY]) == 0
+    assert "rearrange(" not in capsys.readouterr().out
+
+
 def test_emit_keeps_what_it_did_not_write(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "model.py"
     target.write_text("my own work\n")
@@ -194,3 +201,31 @@ def test_an_interrupt_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     monkeypatch.setattr("compiler.cli.show.report", interrupt)
     assert main(["show", "gpt2"]) == 130
     assert capsys.readouterr() == ("", "")
+
+
+HOSTILE = """\
+spec: hostile
+summary: "\\e[31mred\\u202e\\n\\nline"
+source: "\\x9b2J"
+task: "\\a"
+params: {act: "\\e]0;title\\a"}
+inputs: {x: "float[B, 5]"}
+nodes: {a: {op: linear, in: x, out: "=3 if act != 'x' else 4"}}
+outputs: {a: a}
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["show"], ["list"], ["check", "--dump", "typed"], ["build", "--out", "out"]]
+)
+def test_no_text_of_a_spec_moves_a_terminal(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "hostile.yaml").write_text(HOSTILE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(SEARCH_VARIABLE, str(tmp_path))
+    source = [] if arguments == ["list"] else ["hostile"]
+    assert main([arguments[0], *source, *arguments[1:]]) == 0
+    written = [path.read_text() for path in (tmp_path / "out").glob("*")]
+    for text in (*capsys.readouterr(), *written):
+        assert all(c.isprintable() or c == "\n" for c in text)

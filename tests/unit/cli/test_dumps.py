@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from compiler.cli.main import main
+from compiler.passes.library import spec_names
 from compiler.source.text import SourceFile
 from compiler.syntax.yaml import parse_yaml
 
@@ -30,7 +31,7 @@ def test_gpt2(level: str, bless: bool, capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("spec", ["bert_mlm", "clip_vitb32", "llama:3.1-8b"])
+@pytest.mark.parametrize("spec", [*spec_names(), "llama:3.1-8b"])
 def test_every_level_of_every_family_has_a_text(
     level: str, spec: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,11 +14,12 @@ from compiler.ir.program import Program
 from compiler.ir.typed import TypedBlock, TypedGraph
 from compiler.ir.verify import InvalidIR, verify_graph, verify_typed
 from compiler.ir.verify_program import verify_program
+from compiler.passes.library import spec_names
 from compiler.pipeline import compile, graph, typed_graph
 from compiler.source.text import BUILTIN
 
 SIZES = {"vocab": 53, "context": 13, "dim": 12, "depth": 3, "heads": 3}
-SPECS = ("gpt2", "llama:3.1-8b", "bert", "bert_mlm", "clip_vitb32")
+SPECS = spec_names()
 
 
 @pytest.mark.parametrize("spec", SPECS)
