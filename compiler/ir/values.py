@@ -99,6 +99,8 @@ def force(value: Value, dims: Callable[[DimName], Value]) -> Value:
         return tuple(force(v, dims) for v in value)
     if isinstance(value, Record):
         return Record(tuple((k, force(v, dims)) for k, v in value.items))
+    if isinstance(value, Record):
+        return Record(tuple((k, force(v, dims)) for k, v in value.items))
     if not isinstance(value, Residual):
         return value
     if isinstance(value.expr, DimName):

@@ -2,19 +2,10 @@
 
 from __future__ import annotations
 
-from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import InitRule, Method, Ref
-from compiler.ir.values import Record, Value
+from compiler.passes.initial import init_fault
 from compiler.passes.scope import Scope
-from compiler.source.text import Span
 from compiler.syntax.model_spec import ModelSpec
-
-#: distribution -> its parameters
-INITS: dict[str, tuple[str, ...]] = {
-    "normal": ("std", "mean"),
-    "uniform": ("low", "high"),
-    "constant": ("value",),
-}
 
 
 def entry_points(spec: ModelSpec, scope: Scope) -> tuple[Method, ...]:
@@ -49,31 +40,8 @@ def init_rules(spec: ModelSpec, scope: Scope) -> tuple[InitRule, ...]:
         for key, written in group.items():
             with scope.diagnostics.recover():
                 value = scope.value(written)
-                check_init(value, written.span, scope)
+                wrong = init_fault(value)
+                if wrong is not None:
+                    raise scope.diagnostics.error("bad-value", wrong.message, written.span, help=wrong.help)
                 rules.append(InitRule(str(key), value, written.span, by_path))
     return tuple(rules)
-
-
-def check_init(value: Value, span: Span, scope: Scope) -> None:
-    """A rule is `zeros`, `ones`, a number, or one distribution with its parameters."""
-    if value in ("zeros", "ones", "xavier_uniform"):
-        return
-    if isinstance(value, Record) and len(value.items) == 1:
-        name, params = value.items[0]
-        if name not in INITS:
-            scope.diagnostics.error(
-                "bad-value", f"there is no init `{name}`", span, help=did_you_mean(name, INITS)
-            )
-        elif name == "constant" or (
-            isinstance(params, Record) and all(k in INITS[name] for k, _ in params.items)
-        ):
-            return
-        else:
-            scope.diagnostics.error("bad-value", f"`{name}` takes " + ", ".join(INITS[name]), span)
-        return
-    scope.diagnostics.error(
-        "bad-value",
-        "an init is `zeros`, `ones`, `xavier_uniform` or a distribution",
-        span,
-        help="{normal: {std: 0.02}}",
-    )

@@ -244,10 +244,9 @@ class _Inference:
             return float(value)
         wrong = kind_fault(decl, value)
         if wrong is not None:
+            message = f"op `{op.name}`: {wrong.message}"
             notes = value_notes(attr.span, here.block, here.binder)
-            raise self.diagnostics.error(
-                wrong.code, f"op `{op.name}`: {wrong.message}", attr.span, notes=notes
-            )
+            raise self.diagnostics.error(wrong.code, message, attr.span, notes=notes, help=wrong.help)
         return value
 
     def _call(self, node: Node, attrs: Mapping[str, Value], here: _Open) -> OpCall:

@@ -13,6 +13,7 @@ from compiler.ir.graph import Attr, Block, Node, OpNode, RepeatNode, SameNode, U
 from compiler.ir.opdef import AttrDecl, Typing, Weight
 from compiler.ir.typed import TypedBlock, TypedNode
 from compiler.ir.values import Residual, Value, spell
+from compiler.passes.initial import init_fault
 from compiler.syntax.names import ADDED_METHODS, MODULE_ATTRIBUTES
 
 #: kind of an attribute -> its name in messages, and the types of its values
@@ -63,10 +64,14 @@ class KindFault:
 
     code: str
     message: str
+    help: str = ""
 
 
 def kind_fault(decl: AttrDecl, value: Value) -> KindFault | None:
     """What is wrong with an attribute's value, judged by its kind alone."""
+    if decl.kind == "init":
+        wrong = init_fault(value)
+        return KindFault("bad-value", wrong.message, wrong.help) if wrong is not None else None
     if decl.kind not in _KINDS or (value is None and not decl.required):
         return None
     if isinstance(value, Residual):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note, fail
@@ -80,13 +81,25 @@ class Library:
 
     def _text(self, path: Path) -> SourceFile:
         if path not in self._texts:
-            self._texts[path] = read_source(path)
+            found = read_source(path)
+            self._texts[path] = _known_source(found.name, found.text, path)
         return self._texts[path]
 
     def _parsed(self, path: Path, needs_spec: bool = False) -> ParsedFile:
         if path not in self._files:
-            self._files[path] = (read_spec if needs_spec else parse)(self._text(path))
+            self._files[path] = _known_file(self._text(path), needs_spec)
         return self._files[path]
+
+
+@lru_cache(maxsize=256)
+def _known_source(name: str, text: str, path: Path) -> SourceFile:
+    """One object for one text, so that a file that has not changed is parsed once in a process."""
+    return SourceFile(name, text, path)
+
+
+@lru_cache(maxsize=256)
+def _known_file(source: SourceFile, needs_spec: bool) -> ParsedFile:
+    return read_spec(source) if needs_spec else parse(source)
 
 
 def read_source(path: Path) -> SourceFile:

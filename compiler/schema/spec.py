@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from compiler.passes.entry import INITS
+from compiler.passes.initial import INITS
 from compiler.schema.ops import EXPRESSION, Schema, op_names, op_nodes
 from compiler.syntax.model_spec import (
     NODE_FORMS,
@@ -194,7 +194,7 @@ def _distribution(name: str, parameters: tuple[str, ...]) -> Schema:
     inner = {"type": "object", "properties": dict.fromkeys(parameters, number), "additionalProperties": False}
     return {
         "type": "object",
-        "properties": {name: {"anyOf": [number, inner]} if len(parameters) == 1 else inner},
+        "properties": {name: inner if parameters else number},
         "required": [name],
         "additionalProperties": False,
     }
