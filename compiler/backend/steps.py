@@ -8,10 +8,10 @@ from itertools import pairwise
 
 from compiler.backend.expressions import Names, Pending, Printer, axes_comment
 from compiler.backend.lines import WIDTH, commented
+from compiler.ir.actions import action_refs
 from compiler.ir.code import Lit, literals
 from compiler.ir.graph import Ref
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step
-from compiler.passes.methods import action_refs
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from compiler.ir.actions import action_pieces
 from compiler.ir.code import Code, Lit, Literal
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step, Unit
 from compiler.ir.values import Value
-from compiler.passes.methods import action_pieces
 
 Key = tuple[object, ...]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compiler.ir.actions import action_refs, targets
 from compiler.ir.graph import OpNode
 from compiler.ir.program import Action, Once, Step
 from compiler.ir.typed import TypedBlock
-from compiler.passes.methods import action_refs, targets
 
 
 def kept_once(actions: Sequence[Action], block: TypedBlock) -> list[Action]:
