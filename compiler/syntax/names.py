@@ -28,7 +28,8 @@ ADDED_METHODS: Final = frozenset({"init_weights", "new_cache"})
 TEXT_NAMES: Final = frozenset(
     """
     self cache past last torch nn F math range enumerate len zip i layer
-    append attention causal_mask positions quick_gelu rotate rotate_interleaved rotation rotation_interleaved
+    append attention biased_attention causal_mask positions quick_gelu rotate rotate_interleaved rotation
+    rotation_interleaved
     """.split()
 )
 
