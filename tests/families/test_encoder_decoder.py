@@ -41,14 +41,25 @@ CASES: dict[str, Callable[[], PreTrainedModel]] = {
     ),
     "marian": lambda: MarianMTModel(
         MarianConfig(
-            **SIZES, max_position_embeddings=40, decoder_vocab_size=97, scale_embedding=True, pad_token_id=96,
-            decoder_start_token_id=95, activation_function="swish",
+            **SIZES,
+            max_position_embeddings=40,
+            decoder_vocab_size=97,
+            scale_embedding=True,
+            pad_token_id=96,
+            decoder_start_token_id=95,
+            activation_function="swish",
         )  # fmt: skip
     ),
     "whisper": lambda: WhisperForConditionalGeneration(
         WhisperConfig(
-            **SIZES, num_mel_bins=7, max_source_positions=20, max_target_positions=24, pad_token_id=96,
-            decoder_start_token_id=95, bos_token_id=1, eos_token_id=0,
+            **SIZES,
+            num_mel_bins=7,
+            max_source_positions=20,
+            max_target_positions=24,
+            pad_token_id=96,
+            decoder_start_token_id=95,
+            bos_token_id=1,
+            eos_token_id=0,
         )  # fmt: skip
     ),
 }
@@ -99,7 +110,10 @@ def test_equal(name: str, tmp_path: Path) -> None:
         expected, found = reference(**theirs, labels=labels), model(*ours, labels=labels)
         torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=1e-10)
         torch.testing.assert_close(found.loss, expected.loss, rtol=0, atol=1e-10)
-        for key, parameter in model.named_parameters():  # the control: each tensor's first element must be seen
+        for (
+            key,
+            parameter,
+        ) in model.named_parameters():  # the control: each tensor's first element must be seen
             if key.endswith(".k.bias") or _is_table(parameter, model):
                 continue  # softmax takes a bias of the keys away; a table's first row may not be looked up
             before = parameter.view(-1)[0].clone()
@@ -187,7 +201,8 @@ def _torch_names(layers: nn.Module, norms: dict[str, str]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("spec", "count"), [("transformer", 67_309_568), ("translation", 7_531_648), ("whisper:tiny.en", 37_760_256)]
+    ("spec", "count"),
+    [("transformer", 67_309_568), ("translation", 7_531_648), ("whisper:tiny.en", 37_760_256)],
 )
 def test_published_size(spec: str, count: int) -> None:
     table = compiler.compile(spec).table
