@@ -73,7 +73,7 @@ def _attention_cost(call: OpCall, typing: Typing) -> Dim:
 
 def _attention_mask(call: OpCall) -> Typing:
     x, mask = call.inputs.get("x"), call.inputs.get("mask")
-    if x is None and (mask is None or call.attrs["causal"]):
+    if (x if call.attrs["causal"] else mask) is None:
         raise OpFault("missing-input", "a causal mask needs the queries `x`, any other a `mask`")
     if x is not None:
         need(x.rank > 1, f"`x` needs axes [B, T, ...], found {x.axes()}", "x")
