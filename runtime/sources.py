@@ -80,7 +80,8 @@ def _checkpoint(source: str | Path, weights: str | Path, program: Program, libra
         "not-found",
         f"no weights were given for `{display_name(path) if path.exists() else source}`",
         program.typed.root.block.span,
-        help="pass weights=PATH to a checkpoint of it, or weights=None for initial values" + _published(program, library),
+        help="pass weights=PATH to a checkpoint of it, or weights=None for initial values"
+        + _published(program, library),
     )
 
 

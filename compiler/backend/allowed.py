@@ -73,7 +73,7 @@ METHODS: Final = frozenset(
     take_along_dim masked_fill where softmax log_softmax sigmoid tanh exp log sqrt rsqrt sin cos abs sign
     floor ceil round clamp pow square relu logsumexp norm tril triu diagonal unfold contiguous clone copy_
     fill_ zero_ to float long bool int type_as new_empty new_zeros new_ones new_full numel size dim isinf
-    isnan items
+    isnan items tolist
     """.split()
 )
 

@@ -98,7 +98,9 @@ class ClassWriter:
         lengths = forward_lengths(program, names, checked)
         body = replace(
             self._body(staged(self.unit.actions, program.methods), self.unit.outputs),
-            cut=last_position(program.typed, next(iter(self.unit.outputs.values()))) if program.typed.cached else None,
+            cut=last_position(program.typed, next(iter(self.unit.outputs.values())))
+            if program.typed.cached
+            else None,
             output_class=output_class(self.declaration.name),
             maybe=self.unit.typed.block.maybe,
         )

@@ -20,10 +20,12 @@ def emit(program: Program) -> str:
     """The text that `build` executes, byte for byte."""
     by_unit: dict[int, ClassDecl] = {id(u): c for c in program.classes for u in c.units}
     classes = ["\n".join(ClassWriter(program, c, by_unit).lines()) for c in program.classes]
-    own = [*_output(program), *classes]
-    parts = [*carried(used_names("\n".join(own))), *own]
+    output = _output(program)
+    names = used_names("\n".join(classes)) | ({"NamedTuple"} if output else set())
+    functions = carried(names)
+    imports = _imports(names | used_names("\n".join(functions)))
     header = "\n".join(docstring(_header(program)))
-    return _template().render(header=header, imports=_imports(used_names("\n".join(parts))), parts=parts)
+    return _template().render(header=header, imports=imports, parts=[*functions, *output, *classes])
 
 
 def _imports(names: frozenset[str]) -> list[str]:

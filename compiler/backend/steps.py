@@ -8,10 +8,10 @@ from itertools import pairwise
 
 from compiler.backend.expressions import Names, Pending, Printer, axes_comment
 from compiler.backend.lines import WIDTH, commented
+from compiler.ir.actions import action_refs
 from compiler.ir.code import Lit, literals
 from compiler.ir.graph import Ref
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step
-from compiler.passes.methods import action_refs
 
 
 @dataclass(frozen=True)
@@ -156,6 +156,8 @@ class _BodyWriter:
                 return start == target
             case Step(guard=guard, code=text):
                 return not guard and target in text.refs()
+            case _:
+                return False
 
     def _loop(self, loop: Loop, holes: list[str]) -> None:
         start = self.printer.value(loop.start)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from compiler.ir.dims import Dim, product
 
+
 @dataclass(frozen=True)
 class TensorType:
     """dtype[axes]: `float[B, T, 768]`."""

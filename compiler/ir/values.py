@@ -219,7 +219,13 @@ def _number_arithmetic(op: str, x: Any, y: Any) -> Value:
         if x < 0:
             raise ValueFault(f"a root of the negative number {x}")
         return float(x) ** float(y)
-    return {"+": lambda: x + y, "-": lambda: x - y, "*": lambda: x * y, "//": lambda: x // y, "%": lambda: x % y}[op]()
+    return {
+        "+": lambda: x + y,
+        "-": lambda: x - y,
+        "*": lambda: x * y,
+        "//": lambda: x // y,
+        "%": lambda: x % y,
+    }[op]()
 
 
 def _dim_arithmetic(op: str, x: Any, y: Any) -> Value:

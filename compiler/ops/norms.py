@@ -30,6 +30,12 @@ def _layer_norm(call: OpCall) -> Typing:
 def _rms_norm(call: OpCall) -> Typing:
     x = _last(call)
     if not call.attrs["affine"]:
+        if call.attrs["offset"]:
+            raise OpFault(
+                "bad-value",
+                "an offset is added to the weight, which `affine: false` leaves out",
+                attr="offset",
+            )
         return Typing({"y": x})
     start = "zeros" if call.attrs["offset"] == 1 else "ones"
     return Typing({"y": x}, (Weight("weight", x.shape[-1:], start),))

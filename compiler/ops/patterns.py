@@ -218,5 +218,5 @@ def need_float(x: TensorType, what: str, *, weighted: bool = False) -> None:
     """Raises OpFault for whole numbers and conditions; what meets weights must have the module's dtype."""
     if not x.is_float or (weighted and x.dtype != "float"):
         kind = "float" if weighted else "floats"
-        cure = f"put a `cast` to `{'float' if weighted else 'float32'}` before it"
+        cure = "put a `cast` before it" + (", `like` a value of the module's dtype" if weighted else "")
         raise OpFault("dtype-mismatch", f"{what} needs {kind}, found {x}", port="x", help=cure)

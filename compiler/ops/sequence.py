@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-from compiler.ir.dims import Dim, Proof, dim
+from compiler.ir.dims import Dim, dim
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, per_element
 from compiler.ir.types import TensorType
+from compiler.ops.masks import need, need_equal
 from compiler.ops.patterns import Axes, Pattern, need_float, parse_pattern, plain
-
-
-def _need(condition: bool, message: str, port: str) -> None:
-    if not condition:
-        raise OpFault("shape-mismatch", message, port=port)
-
-
-def _equal(a: Dim, b: Dim, message: str, port: str) -> None:
-    proof = a.compare(b)
-    if proof is not Proof.PROVED:
-        raise OpFault("shape-mismatch" if proof is Proof.REFUTED else "shape-unknown", message, port=port)
 
 
 def _attention(call: OpCall) -> Typing:
     q, k, v = call.inputs["q"], call.inputs["k"], call.inputs["v"]
     for port, found in (("q", q), ("k", k), ("v", v)):
-        _need(found.rank == 4, f"`{port}` needs axes [B, heads, T, head_dim], found {found.axes()}", port)
+        need(found.rank == 4, f"`{port}` needs axes [B, heads, T, head_dim], found {found.axes()}", port)
         if not found.is_float or found.dtype != q.dtype:
             raise OpFault("dtype-mismatch", f"`{port}` is {found}, the queries are {q}", port=port)
-    _equal(q.shape[3], k.shape[3], f"queries have head_dim {q.shape[3]}, keys {k.shape[3]}", "k")
-    _equal(k.shape[2], v.shape[2], f"there are {k.shape[2]} keys and {v.shape[2]} values", "v")
-    _equal(k.shape[1], v.shape[1], f"keys have {k.shape[1]} heads, values {v.shape[1]}", "v")
+    need_equal(q.shape[3], k.shape[3], f"queries have head_dim {q.shape[3]}, keys {k.shape[3]}", "k")
+    need_equal(k.shape[2], v.shape[2], f"there are {k.shape[2]} keys and {v.shape[2]} values", "v")
+    need_equal(k.shape[1], v.shape[1], f"keys have {k.shape[1]} heads, values {v.shape[1]}", "v")
     if q.shape[1].exact_div(k.shape[1]) is None:
         raise OpFault(
             "shape-mismatch", f"{q.shape[1]} query heads cannot share {k.shape[1]} key heads", port="k",
             help="choose a number of key heads that divides the number of query heads",
         )  # fmt: skip
     for name in ("q", "k", "v"):
-        _equal(q.shape[0], call.inputs[name].shape[0], f"`q` and `{name}` differ in the batch axis", name)
+        need_equal(q.shape[0], call.inputs[name].shape[0], f"`q` and `{name}` differ in the batch axis", name)
     if call.attrs["causal"]:
         keys = call.keys(q.shape[2])
-        _equal(keys, k.shape[2], f"causal attention of {keys} tokens sees {k.shape[2]} keys", "k")
+        need_equal(keys, k.shape[2], f"causal attention of {keys} tokens sees {k.shape[2]} keys", "k")
     if "mask" in call.inputs:
         _check_mask(call.inputs["mask"], (*q.shape[:3], k.shape[2]), bool(call.attrs["causal"]))
     if "bias" in call.inputs:
@@ -53,7 +43,7 @@ def _attention(call: OpCall) -> Typing:
 def _check_mask(mask: TensorType, scores: tuple[Dim, ...], causal: bool) -> None:
     """A mask says which keys count, for each sequence or for each of the scores [B, heads, T, K]."""
     axes = "bool[B, K]" if causal else "bool[B, K] or bool[B, heads, T, K]"  # causal: the rule joins it
-    _need(
+    need(
         mask.rank in ((2,) if causal else (2, 4)) and mask.dtype == "bool",
         f"`mask` is {axes}, found {mask}",
         "mask",
@@ -66,12 +56,12 @@ def _fits(found: TensorType, scores: tuple[Dim, ...], port: str) -> None:
     """Each axis is that of the scores, or 1."""
     for size, wanted in zip(found.shape, scores, strict=True):
         if size != dim(1):
-            _equal(size, wanted, f"the scores have {wanted} where {found.axes()} has {size}", port)
+            need_equal(size, wanted, f"the scores have {wanted} where {found.axes()} has {size}", port)
 
 
 def _check_bias(bias: TensorType, scores: tuple[Dim, ...]) -> None:
     """A bias is added to the scores [B, heads, T, K]; axes of 1 are repeated."""
-    _need(bias.rank == 4 and bias.is_float, f"`bias` is float[B, heads, T, K], found {bias}", "bias")
+    need(bias.rank == 4 and bias.is_float, f"`bias` is float[B, heads, T, K], found {bias}", "bias")
     _fits(bias, scores, "bias")
 
 
@@ -83,9 +73,12 @@ def _attention_cost(call: OpCall, typing: Typing) -> Dim:
 
 def _attention_mask(call: OpCall) -> Typing:
     x, mask = call.inputs.get("x"), call.inputs.get("mask")
-    if x is None and (mask is None or call.attrs["causal"]):
+    if (x if call.attrs["causal"] else mask) is None:
         raise OpFault("missing-input", "a causal mask needs the queries `x`, any other a `mask`")
+    if x is not None:
+        need(x.rank > 1, f"`x` needs axes [B, T, ...], found {x.axes()}", "x")
     if mask is not None:
+        need(mask.rank == 2 and mask.dtype == "bool", f"`mask` is bool[B, K], found {mask}", "mask")
         batch, keys = mask.shape
     else:
         assert x is not None
@@ -95,7 +88,9 @@ def _attention_mask(call: OpCall) -> Typing:
 
 
 def _rotation(call: OpCall) -> Typing:
-    batch, length, count = call.inputs["angle"].shape
+    angle = call.inputs["angle"]
+    need(angle.rank == 3 and angle.is_float, f"`angle` is float[B, T, F], found {angle}", "angle")
+    batch, length, count = angle.shape
     return Typing({"y": TensorType("float", (dim(2), batch, dim(1), length, dim(2) * count))})
 
 
@@ -103,11 +98,13 @@ def _rotate(call: OpCall) -> Typing:
     x, angle = call.inputs["x"], call.inputs["angle"]
     if angle.rank == 5:
         return Typing({"y": x})  # prepared by `rotation`, checked there
-    _need(x.rank == 4, f"`x` needs axes [B, heads, T, head_dim], found {x.axes()}", "x")
-    _need(angle.rank == 3, f"`angle` needs axes [B, T, F], found {angle.axes()}", "angle")
-    _equal(x.shape[2], angle.shape[1], f"there are {x.shape[2]} vectors and {angle.shape[1]} angles", "angle")
+    need(x.rank == 4, f"`x` needs axes [B, heads, T, head_dim], found {x.axes()}", "x")
+    need(angle.rank == 3, f"`angle` needs axes [B, T, F], found {angle.axes()}", "angle")
+    need_equal(
+        x.shape[2], angle.shape[1], f"there are {x.shape[2]} vectors and {angle.shape[1]} angles", "angle"
+    )
     pairs = dim(2) * angle.shape[2]
-    _equal(
+    need_equal(
         x.shape[3],
         pairs,
         f"{angle.shape[2]} angles rotate {pairs} numbers, head_dim is {x.shape[3]}",

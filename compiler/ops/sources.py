@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.ir.dims import Dim, dim
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, Weight
 from compiler.ir.types import TensorType
+from compiler.ops.masks import need_mask
 
 
 def sizes(call: OpCall, attr: str) -> tuple[Dim, ...]:
@@ -41,6 +42,8 @@ def _positions(call: OpCall) -> Typing:
     if x.rank < 2:
         raise OpFault("shape-mismatch", f"positions need axes [B, T, ...], found {x.axes()}", port="x")
     batch, length = x.shape[:2]
+    if "mask" in call.inputs:
+        need_mask(call.inputs["mask"], batch, call.keys(length))
     outputs = {
         "q": TensorType("int", (batch, length)),
         "t": TensorType("int", (length,)),
@@ -51,7 +54,7 @@ def _positions(call: OpCall) -> Typing:
 
 def _embedding(call: OpCall) -> Typing:
     ids = call.inputs["ids"]
-    if ids.is_float:
+    if not ids.dtype.startswith("int"):
         raise OpFault("dtype-mismatch", f"an embedding looks up whole numbers, found {ids}", port="ids")
     width = call.size("dim")
     weight = Weight("weight", (call.size("num"), width), "normal")

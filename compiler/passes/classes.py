@@ -10,10 +10,10 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from compiler.ir.actions import action_pieces
 from compiler.ir.code import Code, Lit, Literal
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step, Unit
 from compiler.ir.values import Value
-from compiler.passes.methods import action_pieces
 
 Key = tuple[object, ...]
 
@@ -45,12 +45,25 @@ def _collect(unit: Unit, order: list[Unit]) -> None:
 def _key(unit: Unit, keys: dict[int, Key]) -> Key:
     """Everything of a unit but its literals."""
     members = tuple(
-        (m.name, m.code and _shape(m.code), tuple(keys[id(c)] for c in m.children), _layout(m.layers)) for m in unit.members
+        (m.name, m.code and _shape(m.code), tuple(keys[id(c)] for c in m.children), _layout(m.layers))
+        for m in unit.members
     )
     actions = tuple(_action_shape(a) for a in unit.actions)
-    slots = tuple((s.name, tuple(tuple(str(d) if d.constant is None else "" for d in x) for x in s.shapes)) for s in unit.slots)
+    slots = tuple(
+        (s.name, tuple(tuple(str(d) if d.constant is None else "" for d in x) for x in s.shapes))
+        for s in unit.slots
+    )
     outputs = tuple(unit.outputs.items())
-    return (unit.typed.block.name, unit.arguments, members, actions, slots, outputs, unit.uses_past, unit.uses_cache)
+    return (
+        unit.typed.block.name,
+        unit.arguments,
+        members,
+        actions,
+        slots,
+        outputs,
+        unit.uses_past,
+        unit.uses_cache,
+    )
 
 
 def _layout(layers: tuple[int, ...] | None) -> object:

@@ -97,7 +97,9 @@ def check_weights(node: Node, weights: tuple[Weight, ...], diagnostics: Diagnost
 
 
 def check_member_name(node: Node, typed: TypedNode, diagnostics: Diagnostics) -> None:
-    """A node that owns weights becomes an attribute of the module, and must hide none that every module has."""
+    """A node that owns weights becomes an attribute of the module,
+    and must hide none that every module has.
+    """
     owns = typed.weights or (typed.children and not isinstance(node.action, SameNode))
     if owns and node.name in MODULE_ATTRIBUTES | ADDED_METHODS:
         diagnostics.error(
@@ -111,7 +113,9 @@ def check_member_name(node: Node, typed: TypedNode, diagnostics: Diagnostics) ->
 def check_shares(
     node: Node, action: OpNode, typing: Typing, nodes: Mapping[str, TypedNode], diagnostics: Diagnostics
 ) -> None:
-    """A shared weight exists, belongs to an earlier node, and has the shape that this op needs. Raises Abort."""
+    """A shared weight exists, belongs to an earlier node, and has the shape that this op needs.
+    Raises Abort.
+    """
     for name, attr in action.shares.items():
         own = next((w for w in typing.weights if w.name == name), None)
         owner, _, weight = str(attr.value).rpartition(".")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.ir.actions import action_pieces
 from compiler.ir.code import Code, State, Var, code, join
 from compiler.ir.dims import Dim, dim, symbol
 from compiler.ir.graph import Node, OpNode, Ref, RepeatNode, SameNode, UseNode
@@ -19,7 +20,7 @@ from compiler.ops.text.styles import Texts
 from compiler.ops.text.table import TEXTS
 from compiler.passes.classes import group_classes
 from compiler.passes.infer_shapes import KEY_LENGTH
-from compiler.passes.methods import action_pieces, entry_methods
+from compiler.passes.methods import entry_methods
 from compiler.passes.once import kept_once
 from compiler.passes.parameters import initial_values, parameter_table
 

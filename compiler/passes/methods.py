@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-
 from dataclasses import replace
 
 from compiler.diagnostics.diagnostic import Diagnostics
-from compiler.ir.graph import Method, OpNode, Ref
-from compiler.ir.program import Action, Argument, Default, Loop, MethodDecl, Once, Step, Unit
+from compiler.ir.actions import action_pieces, action_refs, targets
 from compiler.ir.code import Code, State, Var, code, join
+from compiler.ir.graph import Method, OpNode, Ref
+from compiler.ir.program import Action, Argument, Loop, MethodDecl, Step, Unit
 from compiler.ir.typed import TypedBlock, TypedGraph
 from compiler.ops.table import OPS
 
@@ -37,11 +37,17 @@ def _method(method: Method, root: Unit, diagnostics: Diagnostics) -> MethodDecl:
 def _stage(method: MethodDecl, root: Unit, rivals: tuple[MethodDecl, ...]) -> MethodDecl:
     """Whether forward may call the method: it has one output, and only that leaves its steps."""
     own = {id(a) for a in method.actions}
-    if method.cached or len(method.outputs) != 1 or any(own & {id(a) for a in m.actions} for m in rivals if m is not method):
+    if (
+        method.cached
+        or len(method.outputs) != 1
+        or any(own & {id(a) for a in m.actions} for m in rivals if m is not method)
+    ):
         return method
     (result,) = method.outputs.values()
     made = {t for a in method.actions for t in targets(a)}
-    outside = {r for a in root.actions if id(a) not in own for r in action_refs(a)} | set(root.outputs.values())
+    outside = {r for a in root.actions if id(a) not in own for r in action_refs(a)} | set(
+        root.outputs.values()
+    )
     if result not in outside or (outside & made) - {result}:
         return method
     return replace(method, is_stage=True)
@@ -100,44 +106,3 @@ def _position_before(root: TypedBlock, ref: Ref) -> Ref | None:
         return None
     sequences = [r for r in node.refs() if root.type_of(r).rank > 1]
     return sequences[0] if len(sequences) == 1 and root.type_of(sequences[0]).rank > 2 else None
-
-
-def targets(action: Action) -> tuple[Ref, ...]:
-    match action:
-        case Step(targets=found):
-            return found
-        case Loop(target=target, taps=taps):
-            return (target, *taps)
-        case Default(name=name):
-            return (Ref(name),)
-        case Once(targets=found):
-            return found
-
-
-def action_refs(action: Action) -> tuple[Ref, ...]:
-    """The values that an action reads."""
-    match action:
-        case Step():
-            extra = (action.fallback,) if action.fallback is not None else ()
-            return (*action.code.refs(), *action.guard, *extra)
-        case Loop():
-            return (action.start, *(r for a in action.arguments if a is not None for r in a.refs()))
-        case Default(value=value):
-            return (value,)
-        case Once(actions=inner):
-            made = {t for a in inner for t in targets(a)}
-            return tuple(r for a in inner for r in action_refs(a) if r not in made)
-
-
-def action_pieces(action: Action) -> list[object]:
-    match action:
-        case Step():
-            return list(action.code.pieces)
-        case Loop():
-            return [p for a in action.arguments if a is not None for p in a.pieces]
-        case Default():
-            return []
-        case Once(actions=inner):
-            return [p for a in inner for p in action_pieces(a)]
-
-

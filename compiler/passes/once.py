@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compiler.ir.actions import action_refs, targets
 from compiler.ir.graph import OpNode
 from compiler.ir.program import Action, Once, Step
 from compiler.ir.typed import TypedBlock
-from compiler.passes.methods import action_refs, targets
 
 
 def kept_once(actions: Sequence[Action], block: TypedBlock) -> list[Action]:
     """The actions, those that lead to a `once` cache and to nothing else grouped with it."""
     out = list(actions)
     for typed in block.nodes:
-        if isinstance(typed.node.action, OpNode) and typed.node.action.op == "cache" and typed.attrs["mode"] == "once":
+        if (
+            isinstance(typed.node.action, OpNode)
+            and typed.node.action.op == "cache"
+            and typed.attrs["mode"] == "once"
+        ):
             out = _grouped(out, typed.node.name, block)
     return out
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
-from compiler.ir.graph import InitRule, OpNode, RepeatNode, SameNode
+from compiler.ir.graph import OpNode, RepeatNode, SameNode
 from compiler.ir.opdef import Weight
 from compiler.ir.parameters import Parameter, ParameterTable, ParamValue
 from compiler.ir.program import Init
@@ -97,22 +97,23 @@ def initial_values(
     rules = graph.graph.init
     values: dict[str, Value] = {}
     used: set[str] = set()
+    patterns = [tuple(rule.pattern.split(".")) for rule in rules]
     for name, owner in owners.items():
         values[name] = owner.weight.init
-        for rule in rules:
-            if _reaches(rule, name, owner):
+        path = name.split(".")
+        for rule, pattern in zip(rules, patterns, strict=True):
+            if _reaches(pattern, path) if rule.by_path else rule.pattern == owner.rule:
                 values[name] = rule.value
                 used.add(rule.pattern)
     known = {o.rule for o in owners.values()}
     for rule in rules:
         if rule.pattern not in used:
             cure = did_you_mean(rule.pattern, owners if rule.by_path else known)
-            diagnostics.error("rule-unused", f"the init rule `{rule.pattern}` reaches no weight", rule.span, help=cure)
+            diagnostics.error(
+                "rule-unused", f"the init rule `{rule.pattern}` reaches no weight", rule.span, help=cure
+            )
     return tuple(Init(name, owner.rule, values[name]) for name, owner in owners.items())
 
 
-def _reaches(rule: InitRule, name: str, owner: Owner) -> bool:
-    if not rule.by_path:
-        return rule.pattern == owner.rule
-    pattern, path = rule.pattern.split("."), name.split(".")
+def _reaches(pattern: Sequence[str], path: Sequence[str]) -> bool:
     return len(pattern) == len(path) and all(p in ("*", s) for p, s in zip(pattern, path, strict=True))

@@ -17,6 +17,7 @@ _FIELDS = {
     "when": "when",
     "repeat": "repeat",
     "else": "other",
+    "share": "share",
     "order": "order",
     "reuse": "reuse",
 }

@@ -46,9 +46,7 @@ class Span:
             return self
         last = max(self.end_column, self.column + 1)
         begin = min(self.column + start, last - 1)
-        return Span(
-            self.file, self.line, begin, self.line, max(begin + 1, min(self.column + end, last))
-        )
+        return Span(self.file, self.line, begin, self.line, max(begin + 1, min(self.column + end, last)))
 
 
 def display_name(path: Path) -> str:

@@ -1,7 +1,8 @@
 """YAML 1.2 text as plain data in which everything remembers its place.
 
-Built on libyaml's event stream, not on its composer: the composer recurses (and dies) on deep nesting, resolves
-YAML 1.1 scalars (`no` is False, `1e-5` a string) and keeps the last of two equal keys without a word.
+Built on libyaml's event stream, not on its composer: the composer recurses (and dies) on deep nesting,
+resolves YAML 1.1 scalars (`no` is False, `1e-5` a string) and keeps the last of two equal keys without a
+word.
 """
 
 from __future__ import annotations

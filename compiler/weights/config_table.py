@@ -129,7 +129,9 @@ def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> Con
     if form.values is not None and (form.read is not None or form.write is not None):
         diagnostics.error("conflict", f"`{name}` has both `values` and expressions", name.span)
     if form.numbered is not None and (form.values is not None or form.read is not None):
-        diagnostics.error("conflict", f"`{name}` is `numbered`, and takes no `values` and no expressions", name.span)
+        diagnostics.error(
+            "conflict", f"`{name}` is `numbered`, and takes no `values` and no expressions", name.span
+        )
     if form.write is not None and form.read is None:
         diagnostics.error("missing-field", f"`{name}` needs `read`, the inverse of `write`", name.span)
     cases = [

@@ -5,13 +5,14 @@ results are written beside it.
 """
 
 import sys
+from typing import Any
 
 import torch
 
 FORBIDDEN = ("compiler", "runtime", "jinja2", "pydantic", "yaml")
 
 
-def run(job, namespace):
+def run(job: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any]:
     """Outputs, gradients and state-dict keys of one job."""
     model = namespace[job["root"]]()
     keys = list(model.state_dict())
@@ -20,13 +21,13 @@ def run(job, namespace):
     torch.manual_seed(7)
     output = getattr(model, job["method"])(**job["inputs"])
     named = {"": output} if isinstance(output, torch.Tensor) else output._asdict()
-    sum(t.double().square().sum() for t in named.values()).backward()
+    torch.autograd.backward([t.double().square().sum() for t in named.values()])
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     return {"keys": keys, "outputs": named, "gradients": gradients, "steps": steps(model, job)}
 
 
 @torch.no_grad()
-def steps(model, job):
+def steps(model: Any, job: dict[str, Any]) -> list[torch.Tensor]:
     """The same tokens through the cache: a prefill of 3, single steps, then the rest at once."""
     if not job["cached"]:
         return []
@@ -34,7 +35,8 @@ def steps(model, job):
     tokens = job["inputs"]["tokens"]
     mask = job["inputs"].get("mask")
     cache = model.new_cache(*tokens.shape)
-    out, past = [], 0
+    out: list[torch.Tensor] = []
+    past = 0
     for length in (3, 1, 1, tokens.shape[1] - 5):
         part = None if mask is None else mask[:, : past + length]
         out.append(model(tokens[:, past : past + length], mask=part, cache=cache))
@@ -42,10 +44,11 @@ def steps(model, job):
     return out
 
 
-def main(path):
+def main(path: str) -> None:
     """Run every job of a file, each text once."""
     torch.set_num_threads(1)
-    results, namespaces = [], {}
+    results: list[dict[str, Any]] = []
+    namespaces: dict[str, dict[str, Any]] = {}
     for job in torch.load(path, weights_only=False):
         if job["file"] not in namespaces:
             with open(job["file"], encoding="utf-8") as source:

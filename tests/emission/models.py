@@ -12,11 +12,12 @@ from torch import nn
 import compiler
 
 CONTEXT = 16
+_PAIRS = ("bart", "marian", "t5", "whisper")  # specs of an encoder and a decoder
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A spec, the params that make it tiny, and what its methods are called with."""
+    """A spec, the params that make it tiny, and what its methods take."""
 
     name: str
     source: str
@@ -29,25 +30,39 @@ class Case:
 
     @property
     def cached(self) -> bool:
+        """Whether forward alone continues a sequence of tokens."""
         return self.spec in ("gpt2", "llama")
 
-    def inputs(self, batch: int, length: int, *, masked: bool, seed: int = 0) -> dict[str, torch.Tensor]:
-        """Inputs of forward by name; with a mask, one row is padded on the left and one on the right.
+    def inputs(
+        self, batch: int, length: int, *, masked: bool, method: str = "forward", seed: int = 0
+    ) -> dict[str, torch.Tensor]:
+        """What a method takes, by name; with a mask, one row is padded on the left and one on the right.
 
         The numbers of images, texts, tokens and channels differ: dynamo takes equal sizes for one symbol.
         """
         generator = torch.Generator().manual_seed(seed)
-        out: dict[str, torch.Tensor] = {}
+        every: dict[str, torch.Tensor] = {}
         if self.spec == "clip_vitb32":
-            out["pixels"] = torch.randn(batch + 4, 3, 12, 12, generator=generator)
-        out["tokens"] = torch.randint(0, 61, (batch, length), generator=generator)
-        if masked:
-            out["mask"] = torch.ones(batch, length, dtype=torch.bool)
-            out["mask"][0, :2] = False
-            out["mask"][-1, -3:] = False
+            every["pixels"] = torch.randn(batch + 4, 3, 12, 12, generator=generator)
+        if self.spec in _PAIRS:
+            every["source"] = torch.randint(0, 61, (batch, length + 8), generator=generator)
+            every["memory"] = torch.randn(batch, length + 8, 24, generator=generator)
+            if self.spec == "whisper":
+                every["source"] = torch.randn(batch, 5, 40, generator=generator)
+            every["target"] = torch.randint(0, 61, (batch, length), generator=generator)
+            every["labels"] = torch.randint(0, 61, (batch, length), generator=generator)
+        else:
+            every["tokens"] = torch.randint(0, 61, (batch, length), generator=generator)
         if self.spec.startswith("bert"):
-            out["segments"] = torch.randint(0, 2, (batch, length), generator=generator)
-        return out
+            every["segments"] = torch.randint(0, 2, (batch, length), generator=generator)
+        if masked:
+            name, like = ("source_mask", "source") if self.spec in _PAIRS else ("mask", "tokens")
+            mask = every[name] = torch.ones(every[like].shape, dtype=torch.bool)
+            mask[0, :2] = False
+            mask[-1, -3:] = False
+        hidden = {"memory", *(("source_mask",) if self.spec == "whisper" else ())}
+        wanted = self.methods.get(method, tuple(n for n in every if n not in hidden))
+        return {n: every[n] for n in wanted if n in every}
 
 
 def _gpt2() -> dict[str, Any]:
@@ -69,6 +84,18 @@ def _clip(**more: Any) -> dict[str, Any]:
     return {"embed": 20, **image, **text, **more}
 
 
+def _t5(**more: Any) -> dict[str, Any]:
+    sizes = {"heads": 3, "head_dim": 12, "hidden": 40, "buckets": 8, "max_distance": 20}
+    return {"vocab": 61, "dim": 24, "depth": 2, "decoder_depth": 3, **sizes, **more}
+
+
+def _pair(**more: Any) -> dict[str, Any]:
+    sizes = {"context": 24, "heads": 3, "hidden": 40, "decoder_heads": 2, "decoder_hidden": 56}
+    return {"vocab": 61, "dim": 24, "depth": 2, "decoder_depth": 3, "start": 2, "pad": 1, **sizes, **more}
+
+
+_HEARD = {"encode": ("source",), "decode": ("memory", "target")}
+_HALVES = {"encode": ("source", "source_mask"), "decode": ("memory", "source_mask", "target")}
 _TOWERS = {"encode_image": ("pixels",), "encode_text": ("tokens", "mask")}
 
 CASES = (
@@ -80,11 +107,18 @@ CASES = (
     Case("bert_mlm", "bert_mlm", _bert()),
     Case("clip_vitb32", "clip_vitb32", _clip(), _TOWERS),
     Case("clip_eot", "clip_vitb32", _clip(eot=5), _TOWERS),
+    Case("bart", "bart", _pair(), _HALVES),
+    Case("marian", "marian", _pair(), _HALVES),
+    Case("whisper", "whisper", _pair(mels=5, source_context=20), _HEARD),
+    Case("t5", "t5", _t5(), _HALVES),
+    Case("t5_v1", "t5:v1-small", _t5(), _HALVES),
 )
 CACHED = tuple(c for c in CASES if c.cached)
 
 #: One case of each spec, the richest: for what takes seconds a case.
-ONE_EACH = tuple(c for c in CASES if c.name in ("gpt2", "llama_tied", "bert", "bert_mlm", "clip_vitb32"))
+ONE_EACH = tuple(
+    c for c in CASES if c.name in ("gpt2", "llama_tied", "bert", "bert_mlm", "clip_vitb32", "t5")
+)
 
 
 def built(case: Case, *, dtype: torch.dtype | None = None, seed: int = 0) -> nn.Module:

@@ -18,12 +18,6 @@ def fresh_dynamo() -> None:
     torch._dynamo.reset()
 
 
-def _inputs(case: Case, method: str, batch: int, length: int, masked: bool) -> dict[str, torch.Tensor]:
-    inputs = case.inputs(batch, length, masked=masked)
-    wanted = case.methods.get(method, tuple(inputs))
-    return {n: inputs[n] for n in wanted if n in inputs}
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("case, method", CALLS, ids=name)
 def test_forward_with_dynamic_batch_and_length(case: Case, method: str) -> None:
@@ -31,7 +25,7 @@ def test_forward_with_dynamic_batch_and_length(case: Case, method: str) -> None:
     counter = CompileCounter()
     compiled = torch.compile(call, backend=counter, fullgraph=True, dynamic=True)
     _compare(case, method, call, compiled)
-    takes_mask = method == "forward" or "mask" in case.methods[method]
+    takes_mask = method != "encode_image"
     assert counter.frame_count == (2 if takes_mask else 1)  # with and without a mask
 
 
@@ -47,7 +41,7 @@ def test_backends_agree(case: Case, method: str, backend: str) -> None:
 def _compare(case: Case, method: str, call: Any, compiled: Any) -> None:
     for masked in (False, True):
         for batch, length in ((2, 5), (3, 7), (5, 11)):
-            inputs = _inputs(case, method, batch, length, masked)
+            inputs = case.inputs(batch, length, masked=masked, method=method)
             expected, found = tensors(call(**inputs)), tensors(compiled(**inputs))
             assert found.keys() == expected.keys()
             for key, tensor in expected.items():
@@ -60,7 +54,7 @@ def _cached_run(case: Case, masked: bool, backend: Any, dynamic: bool | None) ->
     tokens = torch.randint(0, 61, (2, 12), generator=torch.Generator().manual_seed(5))
     mask = torch.ones(2, 12, dtype=torch.bool)
     mask[0, :2] = not masked
-    compiled = torch.compile(model, backend=backend, fullgraph=True, dynamic=dynamic)
+    compiled: Any = torch.compile(model, backend=backend, fullgraph=True, dynamic=dynamic)
     expected = model(tokens, mask)
     cache, counts, start = model.new_cache(2, CONTEXT), [], 0
     for stop in (4, *range(5, 13)):

@@ -2,8 +2,8 @@
 
 A step's cache is the plain dict that `new_cache` gives: a pytree of tensors and the int `past`. Exported,
 `past` is an input like any other: `Dim.DYNAMIC` keeps it a symbol; left out, export fixes it at its value and
-the program refuses any other. A program's inputs are copies of its caller's containers: the tensors are written
-in place, `cache["past"]` is not, so that who calls the program counts on.
+the program refuses any other. A program's inputs are copies of its caller's containers: the tensors are
+written in place, `cache["past"]` is not, so that who calls the program counts on.
 """
 
 from __future__ import annotations
@@ -19,30 +19,34 @@ from tests.emission.models import CONTEXT, ONE_EACH, Case, built, name, tensors
 Shapes = dict[str, Any]
 
 
-def _named(case: Case) -> Shapes:
+def _named(case: Case, inputs: dict[str, torch.Tensor]) -> Shapes:
     """Dims with the bounds of the spec."""
-    batch, texts, length = Dim("B", max=64), Dim("C", max=64), Dim("T", min=2, max=CONTEXT)
+    batch, texts, length, read = (
+        Dim("B", max=64),
+        Dim("C", max=64),
+        Dim("T", min=2, max=CONTEXT),
+        Dim("S", min=2),
+    )
     rows = texts if case.spec == "clip_vitb32" else batch
-    return {"pixels": {0: batch}, **{key: {0: rows, 1: length} for key in ("tokens", "mask", "segments")}}
+    known = {"pixels": {0: batch}, "source": {0: batch, 1: read}, "source_mask": {0: batch, 1: read}}
+    return {n: known.get(n, {0: rows, 1: length}) for n in inputs}
 
 
-def _auto(case: Case) -> Shapes:
-    return {
-        "pixels": {0: Dim.AUTO},
-        **{key: {0: Dim.AUTO, 1: Dim.AUTO} for key in ("tokens", "mask", "segments")},
-    }
+def _auto(case: Case, inputs: dict[str, torch.Tensor]) -> Shapes:
+    return {n: {0: Dim.AUTO} if n == "pixels" else {0: Dim.AUTO, 1: Dim.AUTO} for n in inputs}
 
 
 class _Method(torch.nn.Module):
     """export takes a module's forward; this one is a method of another."""
 
-    def __init__(self, model: torch.nn.Module, method: str) -> None:
+    def __init__(self, model: torch.nn.Module, method: str, names: tuple[str, ...]) -> None:
         super().__init__()
+        self.names = names
         self.model = model
         self.method = method
 
     def forward(self, *inputs: torch.Tensor) -> Any:
-        return getattr(self.model, self.method)(*inputs)
+        return getattr(self.model, self.method)(**dict(zip(self.names, inputs, strict=True)))
 
 
 @torch.no_grad()
@@ -52,8 +56,7 @@ class _Method(torch.nn.Module):
 def test_forward(case: Case, masked: bool, shapes: Any) -> None:
     model = built(case)
     inputs = case.inputs(3, 7, masked=masked)
-    found = {n: s for n, s in shapes(case).items() if n in inputs}
-    program = export(model, (), inputs, dynamic_shapes=found).module()
+    program = export(model, (), inputs, dynamic_shapes=shapes(case, inputs)).module()
     for batch, length in ((3, 7), (2, 11), (5, CONTEXT)):
         inputs = case.inputs(batch, length, masked=masked, seed=1)
         expected, found = tensors(model(**inputs)), tensors(program(**inputs))
@@ -67,14 +70,14 @@ def test_forward(case: Case, masked: bool, shapes: Any) -> None:
 def test_methods(case: Case, method: str) -> None:
     model = built(case)
 
-    def inputs(batch: int, length: int) -> tuple[torch.Tensor, ...]:
-        every = case.inputs(batch, length, masked=True)
-        return tuple(every[n] for n in case.methods[method])
-
-    shapes = tuple(_auto(case)[n] for n in case.methods[method])
-    program = export(_Method(model, method), inputs(3, 7), dynamic_shapes=(shapes,)).module()
-    expected = getattr(model, method)(*inputs(2, 11))
-    assert (program(*inputs(2, 11)) - expected).abs().max() <= 1e-6
+    example = case.inputs(3, 7, masked=True, method=method)
+    shapes = (tuple(_auto(case, example).values()),)
+    program = export(
+        _Method(model, method, tuple(example)), tuple(example.values()), dynamic_shapes=shapes
+    ).module()
+    other = case.inputs(2, 11, masked=True, method=method)
+    expected = getattr(model, method)(**other)
+    assert (program(*other.values()) - expected).abs().max() <= 1e-6
 
 
 def _cache_shapes(cache: Any) -> Any:

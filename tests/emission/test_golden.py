@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,8 +46,9 @@ def test_no_golden_text_is_left_over() -> None:
 def texts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Every text in both styles, tiny and at the size of each variant."""
     folder = tmp_path_factory.mktemp("texts")
-    sources = [("gpt2:xl", {}), ("llama:3.1-405b", {}), ("bert:large", {}), ("clip_vitb32:vitl14", {})]
-    sources += [(s, {}) for s in spec_names()] + [(c.source, dict(c.set)) for c in CASES]
+    large = ["gpt2:xl", "llama:3.1-405b", "bert:large", "clip_vitb32:vitl14", *spec_names()]
+    sources: list[tuple[str, dict[str, Any]]] = [(s, {}) for s in large]
+    sources += [(c.source, dict(c.set)) for c in CASES]
     for number, (source, values) in enumerate(sources):
         for style in STYLES:
             text = compiler.emit(source, set=values, style=style)

@@ -90,7 +90,9 @@ def _change(parent: dict[str, Tree] | list[Tree], root: list[Tree], rng: random.
     if not keys:
         return
     key = rng.choice(keys)
-    action = rng.choice(("scalar", "scalar", "scalar", "delete", "rename", "swap", "graft", "graft", "nest", "copy", "expr"))
+    action = rng.choice(
+        ("scalar", "scalar", "scalar", "delete", "rename", "swap", "graft", "graft", "nest", "copy", "expr")
+    )
     if action == "delete":
         del parent[key]
     elif action == "rename" and isinstance(parent, dict):
@@ -114,7 +116,29 @@ def _change(parent: dict[str, Tree] | list[Tree], root: list[Tree], rng: random.
 def expression(rng: random.Random, depth: int) -> str:
     """A random expression, often one without a value."""
     if depth == 0 or rng.random() < 0.2:
-        return rng.choice(("0", "1", "2", "7", "0.5", "dim", "heads", "depth", "D", "T", "B", "eps", "act", "null", "true", "'a'", "i", "n", "x"))
+        return rng.choice(
+            (
+                "0",
+                "1",
+                "2",
+                "7",
+                "0.5",
+                "dim",
+                "heads",
+                "depth",
+                "D",
+                "T",
+                "B",
+                "eps",
+                "act",
+                "null",
+                "true",
+                "'a'",
+                "i",
+                "n",
+                "x",
+            )
+        )
     a, b, c = (expression(rng, depth - 1) for _ in range(3))
     return rng.choice((
         f"({a} + {b})", f"({a} - {b})", f"{a} * {b}", f"{a} / {b}", f"{a} // {b}", f"{a} % {b}", f"{a} ** {b}", f"-{a}",

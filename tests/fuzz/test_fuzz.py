@@ -36,14 +36,18 @@ def one(folder: Path, seed: int) -> None:
     """One mutated spec, some of whose blocks are documents of its own and mutated with it."""
     rng = random.Random(seed)
     text = rng.choice(SPECS).read_text(encoding="utf-8")
-    documents = load(text) + [d for path in BLOCKS for d in load(path.read_text(encoding="utf-8")) if rng.random() < 0.5]
+    documents = load(text) + [
+        d for path in BLOCKS for d in load(path.read_text(encoding="utf-8")) if rng.random() < 0.5
+    ]
     mutated = dump(mutate(documents, rng)) if rng.random() < 0.8 else scribble(text, rng)
     path = folder / "mutant.yaml"
     path.write_bytes(mutated.encode("utf-8", "surrogatepass"))
     settings: dict[str, object] = {}
     if rng.random() < 0.2:
         names = ("dim", "depth", "rope.base", "rope", "h", "a b", "", "act", "norm.eps", "rope.use")
-        settings[rng.choice(names)] = rng.choice((3, "=" + expression(rng, 2), None, [1], {"use": "mlp"}, 1.5, "x"))
+        settings[rng.choice(names)] = rng.choice(
+            (3, "=" + expression(rng, 2), None, [1], {"use": "mlp"}, 1.5, "x")
+        )
     accepts_or_refuses(path, settings)
 
 

@@ -38,7 +38,13 @@ def test_bert_heads(kind: Any, names: dict[str, str], config: Config, tmp_path: 
 #: Few words, so that some of the tokens are padding.
 ROBERTA: list[Config] = [
     {"vocab_size": 7},
-    {"vocab_size": 7, "pad_token_id": 4, "num_hidden_layers": 11, "layer_norm_eps": 1e-3, "hidden_act": "relu"},
+    {
+        "vocab_size": 7,
+        "pad_token_id": 4,
+        "num_hidden_layers": 11,
+        "layer_norm_eps": 1e-3,
+        "hidden_act": "relu",
+    },
 ]
 
 

@@ -43,7 +43,9 @@ def test_config(kind: Any, names: dict[str, str], config: dict[str, Any], tmp_pa
 def test_loss(tmp_path: Path) -> None:
     inputs = {**PIXELS, "labels": torch.tensor([3, 0, 4])}
     names = {"logits": "logits", "loss": "loss"}
-    check(images.case(ViTForImageClassification, ViTConfig(**SMALL), names, inputs, attention="eager"), tmp_path)
+    check(
+        images.case(ViTForImageClassification, ViTConfig(**SMALL), names, inputs, attention="eager"), tmp_path
+    )
 
 
 @each_kind
@@ -73,7 +75,6 @@ MEAN = {"class_token": False, "global_pool": "avg", "fc_norm": False}
 )
 def test_timm(spec: str, options: dict[str, Any], tmp_path: Path) -> None:
     sizes = SIZES | {"bias": options.get("qkv_bias", True)}
-
 
     def make() -> nn.Module:
         return timm.models.vision_transformer.VisionTransformer(**TIMM, **options)

@@ -45,7 +45,7 @@ CONSTANTS = Case(
     before="""  n: {op: iota, size: 4, start: 1001}
   third: {op: map, in: {n: n}, expr: =n / 3}
   w: {op: parameter, shape: [4], dtype: float32, init: {constant: 0.1}}
-  scale: {op: cast, in: third, dtype: float}
+  scale: {op: cast, in: {x: third, like: x}}
 """,
     outputs="y: y, n: n, third: third, w: w",
 )  # fmt: skip
@@ -54,7 +54,7 @@ CONSTANTS = Case(
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("late", [False, True], ids=["built", "cast"])
 def test_constants_keep_their_dtype(dtype: torch.dtype, late: bool) -> None:
-    """Whole numbers stay exact and float32 stays float32; only what is cast to `float` follows the module."""
+    """Whole numbers stay exact and float32 stays float32; only a cast `like` a value of the module follows the module."""
     module = build(compiled(CONSTANTS), dtype=None if late else dtype)
     if late:
         module.to(dtype)

@@ -139,10 +139,11 @@ def _reduction(fn: str, gone: list[int], keeps: bool) -> str:
 
 
 def concat(c: Context) -> Text:
-    first = c.call.lists["x"][0]
-    return Text(
-        {"y": code("torch.cat(({x}), " + str(axis_of(c.call, first)) + ")", x=join(c.vars("x"), ", "))}
-    )
+    """`torch.cat((a, b), 1)`; one tensor alone is itself."""
+    axis, inputs = axis_of(c.call, c.call.lists["x"][0]), c.vars("x")
+    if len(inputs) == 1:
+        return Text({"y": inputs[0]})
+    return Text({"y": code("torch.cat(({x}), " + str(axis) + ")", x=join(inputs, ", "))})
 
 
 def slice_(c: Context) -> Text:

@@ -8,7 +8,7 @@ from compiler.ops.text.context import Context, Text
 
 
 def argsort(c: Context) -> Text:
-    return Text({"y": code("{x}.argsort({axis}, stable=True)", x=c.var("x", ATOM), axis=c.lit("axis"))})
+    return Text({"y": code("{x}.argsort(stable=True, dim={axis})", x=c.var("x", ATOM), axis=c.lit("axis"))})
 
 
 def topk(c: Context) -> Text:
@@ -21,10 +21,12 @@ def cumulate(c: Context) -> Text:
 
 
 def random(c: Context) -> Text:
+    """`torch.rand(2, 3, device=x.device, dtype=x.dtype)`, drawn once whatever reads it."""
     name = "rand" if c.attr("dist") == "uniform" else "randn"
-    shape = join([Code((size_piece(d, "size"),)) for d in c.typed.outputs["y"].shape], ", ")
-    like = code("{x}", x=c.var("like", ATOM)) if c.has("like") else c.any_input()
-    return Text({"y": code("torch." + name + "({s}, device={x}.device, dtype={x}.dtype)", s=shape, x=like)}, inline=False)
+    sizes = [Code((size_piece(d, "size"),)) for d in c.typed.outputs["y"].shape]
+    shape = join(sizes, ", ") if sizes else Code(("()",))
+    text = code("torch." + name + "({s}, device={x}.device, dtype={x}.dtype)", s=shape, x=c.var("like", ATOM))
+    return Text({"y": text}, inline=False)
 
 
 def grouped_linear(c: Context) -> Text:
@@ -42,7 +44,13 @@ def cross_entropy(c: Context) -> Text:
     x, labels = code("{x}", x=c.var("x", ATOM)), code("{t}", t=c.var("labels", ATOM))
     if rank > 1:
         x, labels = code("{x}.flatten(0, -2)", x=x), code("{t}.flatten()", t=labels)
-    text = code("F.cross_entropy({x}, {t}" + options + ")", x=x, t=labels, ignore=c.lit("ignore"), smoothing=c.lit("smoothing"))
+    text = code(
+        "F.cross_entropy({x}, {t}" + options + ")",
+        x=x,
+        t=labels,
+        ignore=c.lit("ignore"),
+        smoothing=c.lit("smoothing"),
+    )
     return Text({"y": text})
 
 
@@ -51,7 +59,13 @@ def pad(c: Context) -> Text:
     behind = x.rank - 1 - axis_of(c.call, x)
     widths = ", ".join(["0, 0"] * behind + ["{b}, {a}"])
     value = "" if not c.attr("value") else ", value={v}"
-    text = code("F.pad({x}, (" + widths + ")" + value + ")", x=c.var("x"), b=c.lit("before"), a=c.lit("after"), v=c.lit("value"))
+    text = code(
+        "F.pad({x}, (" + widths + ")" + value + ")",
+        x=c.var("x"),
+        b=c.lit("before"),
+        a=c.lit("after"),
+        v=c.lit("value"),
+    )
     return Text({"y": text})
 
 
@@ -85,7 +99,9 @@ def interpolate(c: Context) -> Text:
     smooth = "" if mode == "nearest" else ", align_corners=False"
     smooth += ", antialias=True" if c.attr("antialias") else ""
     comma = "," if len(c.typed.outputs["y"].shape) == 3 else ""
-    text = code('F.interpolate({x}, ({s}' + comma + '), mode="' + mode + '"' + smooth + ")", x=c.var("x"), s=size)
+    text = code(
+        "F.interpolate({x}, ({s}" + comma + '), mode="' + mode + '"' + smooth + ")", x=c.var("x"), s=size
+    )
     return Text({"y": text})
 
 

@@ -122,7 +122,8 @@ class Bert(nn.Module):
         h = F.dropout(self.ln(token + segment + position), 0.1, self.training)  # [B, T, 24]
         for layer in self.h:
             h = layer(h, attend)
-        return BertOutput(hidden=h, pooled=torch.tanh(self.pooler(h[:, 0])))
+        pooled = torch.tanh(self.pooler(h[:, 0]))  # [B, 24]
+        return BertOutput(hidden=h, pooled=pooled)
 
     @torch.no_grad()
     def init_weights(self):

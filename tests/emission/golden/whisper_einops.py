@@ -1,0 +1,324 @@
+"""Encoder-decoder that writes down speech; the encoder hears log-mel frames through two convolutions.
+
+Radford et al. 2022, Robust Speech Recognition via Large-Scale Weak Supervision
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+
+def positions(x, mask, past):
+    """The place of each token, int[B, T]: padding does not count, what the cache holds does."""
+    batch, length = x.shape[:2]
+    if mask is None:
+        return torch.arange(past, past + length, device=x.device).expand(batch, length)
+    return (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
+
+
+def causal_mask(mask, x, past, window=None):
+    """The keys that each query may see, bool[B or 1, 1, T, K]; None where attention needs no mask for it."""
+    length = x.shape[1]
+    total = past + length
+    narrow = window is not None and total > window
+    if length == 1 and not narrow:
+        return None if mask is None else mask[:, None, None, :]
+    if mask is None and past == 0 and not narrow:
+        return None
+    keys = torch.arange(total, device=x.device)
+    queries = keys[past:, None]
+    visible = keys <= queries
+    if narrow:
+        visible = visible & (keys > queries - window)
+    visible = visible[None, None]
+    return visible if mask is None else visible & mask[:, None, None, :]
+
+
+def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
+    """softmax(q k^T * scale) v over [B, heads, T, head_dim]; a mask with `causal` holds that rule already."""
+    if causal and mask is None and q.shape[2] > 1:
+        return F.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped, dropout_p=dropout
+        )
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped, dropout_p=dropout
+    )
+
+
+def append(cache, name, past, axis, *tensors):
+    """All entries, the new ones written behind the `past` earlier ones; without a cache the new ones."""
+    if cache is None:
+        return tensors
+    length = tensors[0].shape[axis]
+    total = past + length
+    kept = []
+    for slot, new in zip(cache[name], tensors, strict=True):
+        if total > slot.shape[axis]:
+            raise ValueError(f"the cache holds {slot.shape[axis]} tokens, {total} are needed")
+        slot.narrow(axis, past, length).copy_(new)
+        kept.append(slot.narrow(axis, 0, total))
+    return kept
+
+
+class WhisperOutput(NamedTuple):
+    logits: torch.Tensor
+    loss: torch.Tensor
+
+
+class EncoderAttentionWithoutKeyBias(nn.Module):
+    """Attention whose keys have no bias; one would add the same to all of a query's scores.
+
+    Radford et al. 2022, released model code
+
+    x: float[B, 20, 24]
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(24, 24)
+        self.k = nn.Linear(24, 24, bias=False)
+        self.v = nn.Linear(24, 24)
+        self.o = nn.Linear(24, 24)
+
+    def forward(self, x):
+        q = self.q(x)  # [B, 20, 24]
+        k = self.k(x)  # [B, 20, 24]
+        v = self.v(x)  # [B, 20, 24]
+        qh = rearrange(q, "B T (heads head_dim) -> B heads T head_dim", heads=3)  # [B, 3, 20, 8]
+        kh = rearrange(k, "B T (kv_heads head_dim) -> B kv_heads T head_dim", kv_heads=3)  # [B, 3, 20, 8]
+        vh = rearrange(v, "B T (kv_heads head_dim) -> B kv_heads T head_dim", kv_heads=3)  # [B, 3, 20, 8]
+        m = rearrange(attention(qh, kh, vh), "B heads T head_dim -> B T (heads head_dim)")  # [B, 20, 24]
+        return self.o(m)  # [B, 20, 24]
+
+
+class Mlp(nn.Module):
+    """Two linear maps with an activation between them.
+
+    Vaswani et al. 2017, section 3.3
+
+    x: float[B, 20, 24]
+    """
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.up = nn.Linear(24, hidden)
+        self.down = nn.Linear(hidden, 24)
+
+    def forward(self, x):
+        return self.down(F.gelu(self.up(x)))  # [B, 20, 24]
+
+
+class PreNorm(nn.Module):
+    """A transformer layer that normalises before each sublayer.
+
+    Xiong et al. 2020, On Layer Normalization in the Transformer Architecture
+
+    x: float[B, 20, 24]
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(24)
+        self.attn = EncoderAttentionWithoutKeyBias()
+        self.ln_2 = nn.LayerNorm(24)
+        self.mlp = Mlp(hidden=40)
+
+    def forward(self, x):
+        r_1 = x + self.attn(self.ln_1(x))  # [B, 20, 24]
+        return r_1 + self.mlp(self.ln_2(r_1))  # [B, 20, 24]
+
+
+class DecoderAttentionWithoutKeyBias(nn.Module):
+    """Attention whose keys have no bias; one would add the same to all of a query's scores.
+
+    Radford et al. 2022, released model code
+
+    x: float[B, T, 24], visible: bool[1, 1, T, window]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(24, 24)
+        self.k = nn.Linear(24, 24, bias=False)
+        self.v = nn.Linear(24, 24)
+        self.o = nn.Linear(24, 24)
+
+    def forward(self, x, visible, past, cache):
+        q = self.q(x)  # [B, T, 24]
+        k = self.k(x)  # [B, T, 24]
+        v = self.v(x)  # [B, T, 24]
+        qh = rearrange(q, "B T (heads head_dim) -> B heads T head_dim", heads=2)  # [B, 2, T, 12]
+        kh = rearrange(k, "B T (kv_heads head_dim) -> B kv_heads T head_dim", kv_heads=2)  # [B, 2, T, 12]
+        vh = rearrange(v, "B T (kv_heads head_dim) -> B kv_heads T head_dim", kv_heads=2)  # [B, 2, T, 12]
+        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 2, window, 12]
+        a = attention(qh, kv_k, kv_v, visible, causal=True)  # [B, 2, T, 12]
+        return self.o(rearrange(a, "B heads T head_dim -> B T (heads head_dim)"))  # [B, T, 24]
+
+    def new_cache(self, batch, capacity, like):
+        return {"kv": [like.new_empty(batch, 2, capacity, 12), like.new_empty(batch, 2, capacity, 12)]}
+
+
+class CrossAttentionWithoutKeyBias(nn.Module):
+    """Cross-attention whose keys have no bias.
+
+    Radford et al. 2022, released model code
+
+    x: float[B, T, 24], memory: float[B, 20, 24]
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(24, 24)
+        self.k = nn.Linear(24, 24, bias=False)
+        self.v = nn.Linear(24, 24)
+        self.o = nn.Linear(24, 24)
+
+    def forward(self, x, memory, cache):
+        qh = rearrange(self.q(x), "B T (heads head_dim) -> B heads T head_dim", heads=2)  # [B, 2, T, 12]
+        if cache is None or cache["kv"] is None:
+            k = self.k(memory)  # [B, 20, 24]
+            v = self.v(memory)  # [B, 20, 24]
+            # [B, 2, 20, 12]
+            kh = rearrange(k, "B S (kv_heads head_dim) -> B kv_heads S head_dim", kv_heads=2)
+            # [B, 2, 20, 12]
+            vh = rearrange(v, "B S (kv_heads head_dim) -> B kv_heads S head_dim", kv_heads=2)
+            kv_k, kv_v = kh, vh  # [B, 2, 20, 12]
+            if cache is not None:
+                cache["kv"] = [kv_k, kv_v]
+        else:
+            kv_k, kv_v = cache["kv"]
+        m = rearrange(attention(qh, kv_k, kv_v), "B heads T head_dim -> B T (heads head_dim)")  # [B, T, 24]
+        return self.o(m)  # [B, T, 24]
+
+    def new_cache(self, batch, capacity, like):
+        return {"kv": None}
+
+
+class PreNormDecoder(nn.Module):
+    """A layer of a decoder that also reads an encoder, normalised before each sublayer.
+
+    Vaswani et al. 2017, section 3.1; Xiong et al. 2020
+
+    x: float[B, T, 24], memory: float[B, 20, 24], visible: bool[1, 1, T, K]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(24)
+        self.attn = DecoderAttentionWithoutKeyBias()
+        self.ln_2 = nn.LayerNorm(24)
+        self.cross = CrossAttentionWithoutKeyBias()
+        self.ln_3 = nn.LayerNorm(24)
+        self.mlp = Mlp(hidden=56)
+
+    def forward(self, x, memory, visible, past, cache):
+        r_1 = x + self.attn(self.ln_1(x), visible, past, cache and cache["attn"])  # [B, T, 24]
+        r_2 = r_1 + self.cross(self.ln_2(r_1), memory, cache and cache["cross"])  # [B, T, 24]
+        return r_2 + self.mlp(self.ln_3(r_2))  # [B, T, 24]
+
+    def new_cache(self, batch, capacity, like):
+        return {
+            "attn": self.attn.new_cache(batch, capacity, like),
+            "cross": self.cross.new_cache(batch, capacity, like),
+        }
+
+
+class Whisper(nn.Module):
+    """Encoder-decoder that writes down speech; the encoder hears log-mel frames through two convolutions.
+
+    source: float[B, 5, 40], labels: int[B, T]?, target: int[B, T]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.conv_1 = nn.Conv1d(5, 24, 3, padding=1)
+        self.conv_2 = nn.Conv1d(24, 24, 3, stride=2, padding=1)
+        self.e_place = nn.Parameter(torch.empty(20, 24), requires_grad=False)
+        self.encoder = nn.ModuleList(PreNorm() for _ in range(2))
+        self.memory = nn.LayerNorm(24)
+        self.token = nn.Embedding(61, 24)
+        self.d_place = nn.Embedding(24, 24)
+        self.decoder = nn.ModuleList(PreNormDecoder() for _ in range(3))
+        self.d_norm = nn.LayerNorm(24)
+
+    def forward(self, source, labels=None, target=None, cache=None, last=False):
+        past = 0 if cache is None else cache["past"]
+        memory = self.encode(source)  # [B, 20, 24]
+        shifted = F.pad(labels, (1, -1), value=2) if labels is not None else None  # [B, T]
+        if target is None:
+            target = shifted  # [B, T]
+        token = self.token(torch.where(target == -100, 1, target))  # [B, T, 24]
+        d_place = self.d_place(positions(target, None, past))  # [B, T, 24]
+        visible = causal_mask(None, target, past)  # [1, 1, T, K]
+        decoder = token + d_place  # [B, T, 24]
+        for i, layer in enumerate(self.decoder):
+            decoder = layer(decoder, memory, visible, past, cache and cache["decoder"][i])
+        if last:
+            decoder = decoder[:, -1:]
+        lm_head = F.linear(self.d_norm(decoder), self.token.weight)  # [B, T, 61]
+        loss = F.cross_entropy(lm_head.flatten(0, -2), labels.flatten()) if labels is not None else None  # []
+        if past + target.shape[1] > 24:
+            raise ValueError(
+                f"a sequence of {past + target.shape[1]} is too long, this model takes 24 at most"
+            )
+        if cache is not None:
+            cache["past"] = past + target.shape[1]
+        if loss is None:
+            return lm_head
+        return WhisperOutput(logits=lm_head, loss=loss)
+
+    def encode(self, source):
+        """What the decoder reads."""
+        seq = rearrange(F.gelu(self.conv_2(F.gelu(self.conv_1(source)))), "B D S -> B S D")  # [B, 20, 24]
+        encoder = seq + self.e_place  # [B, 20, 24]
+        for layer in self.encoder:
+            encoder = layer(encoder)
+        return self.memory(encoder)  # [B, 20, 24]
+
+    def decode(self, memory, labels=None, target=None, cache=None, last=False):
+        """The decoder, given what the encoder made."""
+        past = 0 if cache is None else cache["past"]
+        shifted = F.pad(labels, (1, -1), value=2) if labels is not None else None  # [B, T]
+        if target is None:
+            target = shifted  # [B, T]
+        token = self.token(torch.where(target == -100, 1, target))  # [B, T, 24]
+        d_place = self.d_place(positions(target, None, past))  # [B, T, 24]
+        visible = causal_mask(None, target, past)  # [1, 1, T, K]
+        decoder = token + d_place  # [B, T, 24]
+        for i, layer in enumerate(self.decoder):
+            decoder = layer(decoder, memory, visible, past, cache and cache["decoder"][i])
+        if last:
+            decoder = decoder[:, -1:]
+        if past + target.shape[1] > 24:
+            raise ValueError(
+                f"a sequence of {past + target.shape[1]} is too long, this model takes 24 at most"
+            )
+        if cache is not None:
+            cache["past"] = past + target.shape[1]
+        return F.linear(self.d_norm(decoder), self.token.weight)  # [B, T, 61]
+
+    def new_cache(self, batch, capacity):
+        """Room for `capacity` tokens; pass it as `cache`, it fills as forward runs."""
+        like = next(self.parameters())
+        return {"past": 0, "decoder": [layer.new_cache(batch, capacity, like) for layer in self.decoder]}
+
+    @torch.no_grad()
+    def init_weights(self):
+        """Initial values by the rules of the spec."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d):
+                nn.init.kaiming_uniform_(module.weight, a=5**0.5)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+        nn.init.normal_(self.e_place, std=0.02)
