@@ -49,7 +49,7 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
 def _edit(
     nodes: dict[Key, NodeSpec], body: Body, inputs: Collection[str], diagnostics: Diagnostics
 ) -> dict[Key, NodeSpec]:
-    """The verbs in their fixed order: remove, replace, insert, add, set. inputs: those that `remove` names."""
+    """The verbs in their fixed order: remove, replace, insert, add, set. inputs: those that go."""
     if _has_conflicts(body, diagnostics):
         return nodes
     for name in (n for n in body.remove if n.value not in inputs):

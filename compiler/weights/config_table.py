@@ -1,8 +1,8 @@
 """The config section of a map as data: which key of the source's config gives which param of ours.
 
 keys:    their key -> our param, by name, through a table of values or an expression, or by cases
-fixed:   values that our spec has built in; another value is an error, and so is silence about a key that `write`
-         sets to it, for then the source's reader would take another
+fixed:   values that our spec has built in; another value is an error, and so is silence about a key that
+         `write` sets, for the source's reader would then take another
 ignore:  keys that say nothing about the network, each with its reason; `name.` and `name:` cover a namespace
 moved:   older spellings -> where the key stands today
 """

@@ -45,7 +45,7 @@ def case(
     attention: str = "sdpa",
     **options: Any,
 ) -> Case:
-    """names: our outputs and theirs. inputs: by our names. renamed: ours to theirs. options: of their forward."""
+    """names: our outputs and theirs. inputs: by our names. renamed: to theirs. options: of their forward."""
     words = {"pixels": "pixel_values", **(renamed or {})}
 
     def ask_theirs(model: nn.Module) -> Tensors:

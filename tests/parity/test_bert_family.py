@@ -18,7 +18,8 @@ BERT = {
 }  # fmt: skip
 ALBERT = BERT | {"embedding_size": 10}
 DISTILBERT = {
-    "vocab_size": 101, "max_position_embeddings": 23, "dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40,
+    "vocab_size": 101, "max_position_embeddings": 23, "dim": 24, "n_layers": 2, "n_heads": 3,
+    "hidden_dim": 40,
 }  # fmt: skip
 HIDDEN = {"hidden": "last_hidden_state"}
 Config = dict[str, Any]

@@ -70,8 +70,8 @@ def test_classifier(config: dict[str, Any], tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "relative_attention": False, "position_biased_input": True, "pos_att_type": ["c2p"], "norm_rel_ebd": "none",
-    "type_vocab_size": 2, "max_relative_positions": 40, "conv_groups": 2,
+    "relative_attention": False, "position_biased_input": True, "pos_att_type": ["c2p"],
+    "norm_rel_ebd": "none", "type_vocab_size": 2, "max_relative_positions": 40, "conv_groups": 2,
 }  # fmt: skip
 
 

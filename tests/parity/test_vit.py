@@ -58,8 +58,8 @@ def test_another_image_size(kind: Any, names: dict[str, str], size: int, tmp_pat
 
 
 TIMM = {
-    "img_size": 24, "patch_size": 8, "in_chans": 2, "embed_dim": 24, "depth": 11, "num_heads": 3, "mlp_ratio": 1.5,
-    "num_classes": 5,
+    "img_size": 24, "patch_size": 8, "in_chans": 2, "embed_dim": 24, "depth": 11, "num_heads": 3,
+    "mlp_ratio": 1.5, "num_classes": 5,
 }  # fmt: skip
 SIZES = {
     "image": 24, "patch": 8, "channels": 2, "dim": 24, "depth": 11, "heads": 3, "hidden": 36, "classes": 5,
