@@ -25,6 +25,7 @@ class Owner:
 
     @property
     def rule(self) -> str:
+        """What an init rule under `ops` calls it: `linear.weight`."""
         return f"{self.op}.{self.weight.name}" if self.weight.name else self.op
 
 
