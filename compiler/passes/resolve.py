@@ -8,6 +8,7 @@ from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import Attr, Block, Graph
 from compiler.ops.table import OPS
+from compiler.passes.adapt import adapt
 from compiler.passes.elaborate import Elaborator
 from compiler.passes.entry import entry_points, init_rules
 from compiler.passes.inherit import flatten
@@ -59,7 +60,8 @@ def resolve(spec: ModelSpec, library: Library, variant: str, overrides: Map) -> 
     diagnostics.check()
     _check_unused(spec, flat, targets)
     task = str(flat.task.value) if flat.task is not None else ""
-    return Graph(root, task, tuple(parents), bounds, methods, rules, io)
+    graph = Graph(root, task, tuple(parents), bounds, methods, rules, io)
+    return graph if flat.adapters is None else adapt(graph, flat.adapters, scope)
 
 
 def _check_outputs(spec: ModelSpec, root: Block, diagnostics: Diagnostics) -> None:
