@@ -35,12 +35,13 @@ def load(
     """A compiled module with its weights, in eval mode.
 
     source: a spec's name (`gpt2`, `gpt2:medium`), its path, or a checkpoint folder or file of a known family.
-    weights: "default" (the checkpoint that `source` is), a file or folder, or None for the spec's initial values.
+    weights: "default" (the checkpoint that `source` is), a file or folder,
+    or None for the spec's initial values.
     dialect, weightmap: whose names the checkpoint uses; left out, the only map that covers it.
     dtype: of the floating-point weights; left out, as the file has them.
 
-    Tensors that the file holds as the module needs them are mapped, not copied. Raises CompileError, before a tensor
-    is read, for anything missing, unexpected or of another shape.
+    Tensors that the file holds as the module needs them are mapped, not copied. Raises CompileError,
+    before a tensor is read, for anything missing, unexpected or of another shape.
     """
     opened = open_source(source, weights=weights, dialect=dialect, weightmap=weightmap, set=set)
     if opened.header is None:

@@ -1,7 +1,8 @@
 """The resolved graph: names bound, blocks expanded, closures lifted into inputs. Types are still unknown.
 
-A Block is one instance of a block definition; a Repeat elaborates each distinct layer once. Every Ref is local to
-its block: what an inner block captures from an outer one arrives through an input port of its own.
+A Block is one instance of a block definition; a Repeat elaborates each distinct layer once.
+Every Ref is local to its
+block: what an inner block captures from an outer one arrives through an input port of its own.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ class Block:
     maybe: frozenset[str] = frozenset()  # outputs that may be None when the module runs
 
     def input(self, name: str) -> InputPort:
+        """The port of that name."""
         return next(p for p in self.inputs if p.name == name)
 
 
@@ -142,7 +144,9 @@ class Method:
 
 @dataclass(frozen=True)
 class InitRule:
-    """Initial values of the weights that `pattern` reaches: an op weight (`linear.weight`) or a path with `*`."""
+    """Initial values of the weights that `pattern` reaches:
+    an op weight (`linear.weight`) or a path with `*`.
+    """
 
     pattern: str
     value: Value

@@ -22,6 +22,7 @@ class Parameter:
 
     @property
     def numel(self) -> int:
+        """The number of elements."""
         count = 1
         for size in self.shape:
             count *= size

@@ -1,4 +1,6 @@
-"""Block-valued params as plain data, for tables that name them: {use: llama3_rope_table, with: {base: 5e5}}."""
+"""Block-valued params as plain data, for tables that name them:
+`{use: llama3_rope_table, with: {base: 5e5}}`.
+"""
 
 from __future__ import annotations
 

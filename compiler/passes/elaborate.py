@@ -74,6 +74,7 @@ class Elaborator:
         scope.vague = bool(scope.broken)
         scope.dims = dim_names(inputs, body)
         scope.reserved = {str(k) for k in body.nodes} | {d.name for d in inputs}
+        scope.removed = {str(t.value): t.span for t in body.remove}
         scope.later = {str(k): k.span for k in body.nodes}
         for port in inputs:
             if wires is None:

@@ -274,11 +274,13 @@ class _Inference:
             span = action.attrs[fault.attr].span
         notes: list[Note] = []
         for port, refs in node.inputs.items():
-            for ref in refs if isinstance(refs, tuple) else (refs,):
+            many = isinstance(refs, tuple)
+            for k, ref in enumerate(refs if isinstance(refs, tuple) else (refs,)):
+                label = f"{port}[{k}]" if many else port
                 notes.append(
-                    Note(f"`{port}` is {here.types[ref]}, from `{ref.node}`", here.spans.get(ref.node))
+                    Note(f"`{label}` is {here.types[ref]}, from `{ref.node}`", here.spans.get(ref.node))
                 )
-        cure = fault.help or (UNPROVED if fault.code == "shape-unknown" else "")
+        cure = UNPROVED if fault.code == "shape-unknown" else fault.help
         return self.diagnostics.error(
             fault.code, f"`{node.name}` ({action.op}): {fault.message}", span, notes=tuple(notes), help=cure
         )

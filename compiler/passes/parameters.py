@@ -25,7 +25,7 @@ class Owner:
 
     @property
     def rule(self) -> str:
-        """What init rules call it; an adapted linear map is still a linear map."""
+        """What an init rule under `ops` calls it: `linear.weight`, also where the map is adapted."""
         if self.op == "lora_linear" and self.weight.name in ("weight", "bias"):
             return f"linear.{self.weight.name}"
         return f"{self.op}.{self.weight.name}" if self.weight.name else self.op

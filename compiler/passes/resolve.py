@@ -23,7 +23,9 @@ from compiler.syntax.yaml import Map
 
 
 def resolve(spec: ModelSpec, library: Library, variant: str, overrides: Map) -> Graph:
-    """The graph of a spec. overrides: path -> value, params set from outside. Raises CompileError with every fault."""
+    """The graph of a spec. overrides: path -> value, params set from outside.
+    Raises CompileError with every fault.
+    """
     diagnostics = Diagnostics()
     targets = Targets(library, OPS, diagnostics, {})
     elaborator = Elaborator(targets, diagnostics)
@@ -79,7 +81,9 @@ def _check_outputs(spec: ModelSpec, root: Block, diagnostics: Diagnostics) -> No
 
 
 def _check_unused(spec: ModelSpec, flat: ModelSpec, targets: Targets) -> None:
-    """The spec's own file: what it declares it uses. Only once all else is well: a misspelt name is one fault."""
+    """The spec's own file: what it declares it uses. Only once all else is well:
+    a misspelt name is one fault.
+    """
     diagnostics = Diagnostics()
     check_unused(spec, flat, OPS, diagnostics)
     flattening = replace(targets, diagnostics=diagnostics)

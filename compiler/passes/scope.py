@@ -34,8 +34,9 @@ class Closure:
     span: Span
 
     def __str__(self) -> str:
+        form = "op" if self.node.op is not None else "use"
         named = self.node.op or self.node.use
-        return f"{{{'op' if self.node.op else 'use'}: {named.text if named else ''}}}"
+        return f"{{{form}: {named.text if isinstance(named, Located) else '...'}}}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Scope:
     reserved: set[str] = field(default_factory=set[str])
     broken: set[str] = field(default_factory=set[str])  # nodes and inputs whose fault is already reported
     unset: set[str] = field(default_factory=set[str])  # params whose fault is already reported
+    removed: Mapping[str, Span] = field(default_factory=dict[str, Span])
     vague: bool = False  # an input's type is faulty, so that its dims are not known
     inline: Mapping[str, BlockSpec] = field(default_factory=dict[str, BlockSpec])
     inline_home: Scope | None = None
@@ -108,6 +110,7 @@ class Scope:
             taps=self.taps,
             later=self.later,
             broken=self.broken,
+            removed=self.removed,
             inline=self.inline,
             inline_home=self.inline_home,
             base=self,
@@ -155,6 +158,9 @@ class Scope:
         if self.vague:
             return Abort(name)
         known = self.visible() | inputs
+        if name in ("i", "n"):
+            message = f"`{name}` has a meaning only in the `with`, `where` and `reuse` of a repeat"
+            return self.diagnostics.error("expr-name", message, span)
         return self.diagnostics.error(
             "expr-name",
             f"there is no param or dim `{name}` in {self.title}",
@@ -237,10 +243,15 @@ class Scope:
                 help=f"move `{node}` up: document order is execution order",
             )
         hint = did_you_mean(node, [*self.names, *self.broken])
+        notes = (Note(f"`{node}` is removed here", self.removed[node]),) if node in self.removed else ()
         if node in self.visible():
             hint = f"`{node}` is a param; a param's value is written `={node}`"
         return self.diagnostics.error(
-            "unknown-ref", f"there is no node or input `{node}` in {self.title}", span, help=hint
+            "unknown-ref",
+            f"there is no node or input `{node}` in {self.title}",
+            span,
+            notes=notes,
+            help="" if notes else hint,
         )
 
     def capture(self, home: Scope, binding: Binding) -> Binding:

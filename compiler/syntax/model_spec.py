@@ -1,4 +1,6 @@
-"""The surface of the language: specs, blocks, nodes. Only what stands in the file; nothing is resolved here."""
+"""The surface of the language: specs, blocks, nodes. Only what stands in the file;
+nothing is resolved here.
+"""
 
 from __future__ import annotations
 

@@ -113,8 +113,12 @@ def check_node(node: NodeSpec, key: Key | None, diagnostics: Diagnostics) -> Non
                 else "params of a block stand under `with:`"
             )
             diagnostics.error("unknown-field", f"unknown field `{attr}`", attr.span, help=cure)
+    if node.repeat is None:
+        for field in ("kinds", "order", "tail", "where", "reuse"):
+            if getattr(node, field):
+                diagnostics.error("unknown-field", f"`{field}` belongs to a node with `repeat`", span)
     if forms[0] != "use":
-        for field in ("repeat", "params", "kinds", "order", "where", "reuse"):
+        for field in ("repeat", "params"):
             if getattr(node, field):
                 name = NodeSpec.model_fields[field].alias or field
                 diagnostics.error("unknown-field", f"`{name}` belongs to a node with `use`", span)

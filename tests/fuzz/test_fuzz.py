@@ -57,7 +57,7 @@ def test_mutants(tmp_path: Path) -> None:
     while time.monotonic() < end:
         try:
             one(tmp_path, seed)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - any other than the two is the finding
             pytest.fail(f"seed {seed}: {type(error).__name__}: {error}")
         seed += 1
     assert seed > 100, "the machine is too slow for this test to mean anything"
