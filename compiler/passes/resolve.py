@@ -9,6 +9,7 @@ from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import Attr, Block, Graph
 from compiler.ops.table import OPS
+from compiler.passes.adapt import adapt
 from compiler.passes.elaborate import Elaborator
 from compiler.passes.entry import entry_points, init_rules
 from compiler.passes.inherit import flatten
@@ -63,7 +64,9 @@ def resolve(spec: ModelSpec, library: Library, variant: str, overrides: Map) -> 
     diagnostics.check()
     _check_unused(spec, flat, targets)
     task = str(flat.task.value) if flat.task is not None else ""
-    return Graph(root, task, tuple(parents), bounds, methods, rules, {k: a.value for k, a in io.items()})
+    values = {k: a.value for k, a in io.items()}
+    graph = Graph(root, task, tuple(parents), bounds, methods, rules, values)
+    return graph if flat.adapters is None else adapt(graph, flat.adapters, scope)
 
 
 def _values(written: Mapping[Key, Written], scope: Scope) -> dict[str, Attr]:
