@@ -39,7 +39,8 @@ def unused(folder: Path, text: str) -> list[str]:
     return []
 
 
-A = "nodes:\\n  a: {op: linear, in: x, out: 8}\\n"
+A = "nodes:\n  a: {op: linear, in: x, out: 8}\n"
+Y = "outputs: {y: a}\n"
 HEAD = 'spec: demo\ninputs: {x: "float[B, T, 8]"}\n'
 
 
@@ -47,7 +48,7 @@ HEAD = 'spec: demo\ninputs: {x: "float[B, T, 8]"}\n'
     "text",
     [
         "params: {p: 8}\nnodes: {a: {op: linear, in: x, out: =p}}\noutputs: {y: a}\n",
-        "params: {p: 2}\nnodes: {a: {op: rearrange, in: x, pattern: B T (p d) -> B T p d}}\noutputs: {y: a}\n",
+        "params: {p: 2}\nnodes: {a: {op: rearrange, in: x, pattern: B T (p d) -> B T p d}}\n" + Y,
         "params: {p: 9}\ndims: {T: {max: =p}}\n" + A + "outputs: {y: a}\n",
         "params: {p: 9}\n" + A + "outputs: {y: a}\nio: {eos: =p}\n",
         "params: {p: 9, q: =p}\nnodes: {a: {op: linear, in: x, out: =q}}\noutputs: {y: a}\n",
@@ -56,9 +57,12 @@ HEAD = 'spec: demo\ninputs: {x: "float[B, T, 8]"}\n'
         A + "  b: {op: linear, out: 8}\noutputs: {y: b}\n",
         A + "  b: {op: linear, in: x, out: 8}\noutputs: {y: b}\nmethods: {m: {outputs: {a: a}}}\n",
         A + "  b: {same_as: a, in: x}\noutputs: {y: b}\n",
-        "let: {m: {use: mlp, in: {x: a}, with: {hidden: 2}}}\n" + A + "  b: {use: =m}\noutputs: {y: b}\n",
+        "let: {m: {use: mlp, in: {x: a}, with: {hidden: 2}}}\n"
+        + A
+        + "  b: {use: =m}\n"
+        + Y.replace("a", "b"),
         A + "  b: {op: map, in: {v: a}, expr: =v + 1}\noutputs: {y: b}\n",
-        "nodes:\n  p: {op: positions, in: x}\n  e: {op: embedding, in: p.q, num: 9, dim: 8}\noutputs: {y: e}\n",
+        "nodes:\n  p: {op: positions, in: x}\n  a: {op: embedding, in: p.q, num: 9, dim: 8}\n" + Y,
     ],
 )
 def test_uses(tmp_path: Path, text: str) -> None:
