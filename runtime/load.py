@@ -12,6 +12,7 @@ from torch import nn
 
 from compiler.backend.build import build, convert
 from compiler.weights.load_plan import LoadPlan
+from runtime.adapters import start_adapters
 from runtime.checkpoint.dtypes import name_of
 from runtime.checkpoint.reader import open_checkpoint
 from runtime.load_plan import load_plan
@@ -49,6 +50,7 @@ def load(
     model = build(opened.program, device="meta")
     checkpoint = open_checkpoint(opened.header)
     load_plan(plan, checkpoint.tensor, model)
+    start_adapters(model)
     if dtype is not None:
         convert(model, opened.program, dtype)
     if device is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from compiler.backend.expressions import Holes, Names, axes_comment
+from compiler.backend.freeze import freeze
 from compiler.backend.init_text import init_weights
 from compiler.backend.lengths import forward_lengths, method_lengths
 from compiler.backend.lines import broken, docstring, indented, wrapped
@@ -51,7 +52,8 @@ class ClassWriter:
         kept = [f"self.{a} = {a}" for a in arguments if a in self.holes.kept]
         if arguments or members:
             head = f"def __init__({', '.join(('self', *arguments))}):"
-            methods.insert(0, [head, *indented(["super().__init__()", *kept, *members])])
+            frozen = freeze(self.program) if self.is_root else []
+            methods.insert(0, [head, *indented(["super().__init__()", *kept, *members, *frozen])])
         out = [f"class {self.declaration.name}(nn.Module):", *indented(docstring(self._doc()))]
         for method in methods:
             if method:

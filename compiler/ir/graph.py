@@ -155,6 +155,30 @@ class InitRule:
 
 
 @dataclass(frozen=True)
+class Path:
+    """A path with `*` as written: `h.*.attn.q`."""
+
+    text: str
+    span: Span
+
+    def reaches(self, name: str) -> bool:
+        """Whether a path, or the beginning of one, is what this one says."""
+        own, parts = self.text.split("."), name.split(".")
+        return len(own) <= len(parts) and all(o in ("*", p) for o, p in zip(own, parts, strict=False))
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """Low-rank additions to the linear maps at some paths; everything but these and `train` is frozen."""
+
+    at: tuple[Path, ...]
+    train: tuple[Path, ...]
+    rank: int
+    alpha: float
+    dropout: float
+
+
+@dataclass(frozen=True)
 class Graph:
     """A whole resolved spec."""
 
@@ -165,3 +189,4 @@ class Graph:
     methods: tuple[Method, ...]
     init: tuple[InitRule, ...]
     io: Mapping[str, Value]
+    adapters: Adapters | None = None
