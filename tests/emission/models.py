@@ -49,6 +49,10 @@ class Case:
         """
         generator = torch.Generator().manual_seed(seed)
         every: dict[str, torch.Tensor] = {}
+        if "vit" in self.spec and self.spec != "clip_vitb32":
+            pixels = torch.randn(batch, 3, 12, 12, generator=generator)
+            labels = torch.randint(0, 7, (batch,), generator=generator)
+            return {"pixels": pixels} | ({} if self.spec == "vit_encoder" else {"labels": labels})
         if self.spec == "clip_vitb32":
             every["pixels"] = torch.randn(batch + 4, 3, 12, 12, generator=generator)
         if self.spec in _PAIRS:
@@ -60,7 +64,7 @@ class Case:
             every["labels"] = torch.randint(0, 61, (batch, length), generator=generator)
         else:
             every["tokens"] = torch.randint(0, 61, (batch, length), generator=generator)
-        if self.spec.startswith("bert"):
+        if "bert" in self.spec and not self.spec.startswith(("deberta", "distilbert")):
             every["segments"] = torch.randint(0, 2, (batch, length), generator=generator)
         if masked:
             name, like = ("source_mask", "source") if self.spec in _PAIRS else ("mask", "tokens")
@@ -83,6 +87,10 @@ def _llama(**more: Any) -> dict[str, Any]:
 
 def _bert() -> dict[str, Any]:
     return {"vocab": 61, "context": CONTEXT, "dim": 24, "depth": 2, "heads": 3, "hidden": 40}
+
+
+def _vit(**more: Any) -> dict[str, Any]:
+    return {"image": 12, "patch": 4, "dim": 24, "depth": 2, "heads": 3, "hidden": 40, **more}
 
 
 def _clip(**more: Any) -> dict[str, Any]:
@@ -113,6 +121,22 @@ CASES = (
     Case("llama_rope3", "llama:3.1-8b", _llama()),
     Case("bert", "bert", _bert()),
     Case("bert_mlm", "bert_mlm", _bert()),
+    Case("bert_classifier", "bert_classifier", {**_bert(), "classes": 7}),
+    Case("bert_tagger", "bert_tagger", {**_bert(), "classes": 7}),
+    Case("roberta", "roberta", {**_bert(), "context": CONTEXT + 2, "types": 2}),
+    Case("roberta_mlm", "roberta_mlm", {**_bert(), "context": CONTEXT + 2, "types": 2}),
+    Case("distilbert", "distilbert", _bert()),
+    Case("distilbert_mlm", "distilbert_mlm", _bert()),
+    Case("albert", "albert", {**_bert(), "embed": 10}),
+    Case("albert_mlm", "albert_mlm", {**_bert(), "embed": 10, "groups": 2}),
+    Case("deberta_v3", "deberta_v3", {**_bert(), "span": 4}),
+    Case("deberta_conv", "deberta_v3", {**_bert(), "span": 4, "kernel": 3, "shared": False}),
+    Case("deberta_v3_classifier", "deberta_v3_classifier", {**_bert(), "span": 4, "classes": 7}),
+    Case("vit", "vit", _vit(classes=7)),
+    Case("vit_resized", "vit", _vit(classes=7, image=20, input_image=12)),
+    Case("vit_encoder", "vit_encoder", _vit()),
+    Case("vit_gap", "vit_gap", _vit(classes=7)),
+    Case("simple_vit", "simple_vit", _vit(classes=7)),
     Case("clip_vitb32", "clip_vitb32", _clip(), _TOWERS),
     Case("clip_eot", "clip_vitb32", _clip(eot=5), _TOWERS),
     Case("bart", "bart", _pair(), _HALVES),
