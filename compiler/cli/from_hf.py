@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from compiler.cli.arguments import Verbs, add_verb
@@ -33,15 +34,16 @@ def run(options: argparse.Namespace) -> int:
     changed = {k: v for k, v in found.set.items() if isinstance(v, dict) or k not in default or default[k] != v}
     if changed:
         lines.append("params:")
-        lines += [f"  {key}: {_written(value)}" for key, value in changed.items()]
+        lines += [f"  {key}: {_written(value, found.set)}" for key, value in changed.items()]
     print("\n".join(lines))
     return 0
 
 
-def _written(value: object) -> str:
-    """A param as YAML: a scalar, or a block with its own params."""
+def _written(value: object, params: Mapping[str, object]) -> str:
+    """A param as YAML: a scalar, or a block whose params name the spec's own where they repeat them."""
     from compiler.ir.flow import flow
 
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{k}: {_written(v)}" for k, v in value.items()) + "}"
-    return flow(value)
+    if not isinstance(value, dict):
+        return flow(value)
+    parts = [f"{k}: ={k}" if params.get(k) == v else f"{k}: {_written(v, params)}" for k, v in value.items()]
+    return "{" + ", ".join(parts) + "}"

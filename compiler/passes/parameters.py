@@ -91,7 +91,7 @@ def _is_scalar(value: Value) -> bool:
 
 
 def _scalar(value: Value) -> ParamValue:
-    return float(value) if isinstance(value, Fraction) else value  # type: ignore[no-any-return]
+    return float(value) if isinstance(value, Fraction) else value
 
 
 def initial_values(
