@@ -98,6 +98,17 @@ def _scalar(value: Value) -> ParamValue:
     return float(value) if isinstance(value, Fraction) else value
 
 
+def check_trained(graph: TypedGraph, table: ParameterTable, diagnostics: Diagnostics) -> None:
+    """Each path of `adapters.train` reaches a tensor."""
+    adapters = graph.graph.adapters
+    for path in adapters.train if adapters is not None else ():
+        if not any(path.reaches(p.name) for p in table.parameters):
+            nodes = {n.node.name for n in graph.root.nodes if n.weights or n.children}
+            diagnostics.error(
+                "bad-path", f"`{path.text}` reaches no weight", path.span, help=did_you_mean(path.text, nodes)
+            )
+
+
 def initial_values(
     graph: TypedGraph, owners: Mapping[str, Owner], diagnostics: Diagnostics
 ) -> tuple[Init, ...]:
