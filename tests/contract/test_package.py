@@ -44,8 +44,8 @@ def site(wheel: Path) -> Path:
         "--no-deps",
         "--no-index",
         "--target",
-        target,
-        wheel,
+        str(target),
+        str(wheel),
     ]
     subprocess.run(command, check=True)
     return target

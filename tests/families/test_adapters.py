@@ -1,4 +1,4 @@
-"""Low-rank adapters against PEFT: what we write opens there, what it writes opens here, merged is unmerged."""
+"""Low-rank adapters against PEFT: ours open there, theirs open here, merged is unmerged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _reference(parent: str) -> PreTrainedModel:
             num_attention_heads=3,
             intermediate_size=40,
             max_position_embeddings=20,
-        )  # fmt: skip
+        )
     ).eval()
 
 
@@ -106,7 +106,7 @@ def test_we_open_what_peft_writes(tmp_path: Path) -> None:
         for name, parameter in peft.named_parameters():
             if "lora_" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
-    peft.save_pretrained(tmp_path / "theirs")
+    peft.save_pretrained(str(tmp_path / "theirs"))
     runtime.load_adapter(model, tmp_path / "theirs")
     tokens = _tokens()
     with torch.no_grad():

@@ -182,7 +182,9 @@ def test_transformer_equals_torch() -> None:
     model: Any = compiler.build("transformer", set=sizes, dtype=torch.float64).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
-    make: dict[str, Any] = dict(d_model=24, nhead=4, dim_feedforward=40, batch_first=True, dtype=torch.float64)
+    make: dict[str, Any] = dict(
+        d_model=24, nhead=4, dim_feedforward=40, batch_first=True, dtype=torch.float64
+    )
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**make), 3, enable_nested_tensor=False).eval()
     decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**make), 3).eval()
     encoder.load_state_dict(_torch_names(model.encoder, {"ln_1": "norm1", "ln_2": "norm2"}))
