@@ -24,7 +24,9 @@ def test_classes_are_counted_by_their_names(classes: int, tmp_path: Path) -> Non
     config = hf.BertConfig(**SIZES, num_labels=classes)
     found = recognise(saved(tmp_path, config, "BertForSequenceClassification"), LIBRARY)
     assert (found.spec, found.set["classes"]) == ("bert_classifier", classes)
-    again = hf.AutoConfig.from_pretrained(folder(tmp_path, write_config(found.map, table(found.spec, dict(found.set)))))
+    again = hf.AutoConfig.from_pretrained(
+        folder(tmp_path, write_config(found.map, table(found.spec, dict(found.set))))
+    )
     assert again.num_labels == classes
 
 
