@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,13 @@ def test_the_commands_are_these() -> None:
     """The README opens with the two commands that set everything up, and nothing comes before them."""
     first = next(documents.steps(clone.ROOT / "README.md"))
     assert first.code.splitlines() == ["./run blockwright build specs/clip_vitb32.yaml", "./check"]
+
+
+@pytest.mark.parametrize("name", [n for n in clone.files() if n.endswith(".md")])
+def test_links_lead_somewhere(name: str) -> None:
+    page = clone.ROOT / name
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
 
 
 def test_differences_are_seen() -> None:

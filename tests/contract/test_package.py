@@ -26,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     clone(folder / "tree")
     command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*command, "-w", folder, folder / "tree"], check=True)
+    subprocess.run([*command, "-w", str(folder), str(folder / "tree")], check=True)
     (found,) = folder.glob("*.whl")
     return found
 
@@ -44,8 +44,8 @@ def site(wheel: Path) -> Path:
         "--no-deps",
         "--no-index",
         "--target",
-        target,
-        wheel,
+        str(target),
+        str(wheel),
     ]
     subprocess.run(command, check=True)
     return target
@@ -110,19 +110,29 @@ def test_a_file_of_the_users_own_comes_first_only_with_m(site: Path, tmp_path: P
 
 
 def test_dependencies_are_what_is_imported() -> None:
-    imported = {name for f in files() if f.startswith(("compiler/", "runtime/")) for name in third_party(f)}
-    declared = {requirement(d) for d in PROJECT["project"]["dependencies"]}
-    extra = {requirement(d) for d in PROJECT["project"]["optional-dependencies"]["gguf"]}
-    assert imported == declared | extra
+    assert imported("compiler/", "runtime/") == declared() | declared("gguf")
+
+
+def test_what_tests_import_is_declared() -> None:
+    assert imported("tests/", "bench/") - declared() - declared("gguf", "test") == set()
 
 
 def test_what_tests_run_with_is_pinned() -> None:
-    extras = PROJECT["project"]["optional-dependencies"]
-    asked = {requirement(d) for d in [*PROJECT["project"]["dependencies"], *extras["test"], *extras["dev"]]}
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {requirement(line) for line in lines if not line.startswith("#")}
-    assert asked - pinned - {"blockwright"} == set()
-    assert {requirement(d) for d in extras["gguf"]} <= pinned
+    assert declared() | declared("gguf", "test", "dev") == pinned | {"blockwright"}
+
+
+def imported(*folders: str) -> set[str]:
+    """The distributions that the files of some folders import."""
+    return {name for f in files() if f.startswith(folders) for name in third_party(f)}
+
+
+def declared(*extras: str) -> set[str]:
+    """What the project depends on, or what its extras ask for."""
+    project = PROJECT["project"]
+    lists = [project["optional-dependencies"][e] for e in extras] or [project["dependencies"]]
+    return {requirement(line) for lines in lists for line in lines}
 
 
 def third_party(name: str) -> set[str]:
@@ -138,8 +148,8 @@ def third_party(name: str) -> set[str]:
             case ast.ImportFrom(module=str(module), level=0):
                 found.add(module.split(".")[0])
     found |= {"einops"} if "from einops import" in text else set()
-    known = {"yaml": "pyyaml", "pydantic_core": "pydantic"}
-    ours = {"compiler", "runtime", "__future__"}
+    known = {"yaml": "pyyaml", "pydantic_core": "pydantic", "open_clip": "open-clip-torch"}
+    ours = {"compiler", "runtime", "tests", "bench", "__future__"}
     return {known.get(n, n) for n in found - ours - sys.stdlib_module_names}
 
 
