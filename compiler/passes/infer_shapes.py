@@ -16,6 +16,7 @@ from compiler.ir.values import Value, ValueFault
 from compiler.ops.table import OPS
 from compiler.passes.bind import Binder, forced
 from compiler.passes.derive import input_notes, op_fault, size_of, value_notes
+from compiler.passes.initial import check_source
 from compiler.passes.judge import (
     check_bounds,
     check_member_name,
@@ -103,6 +104,7 @@ class _Inference:
                     check_size(found, node, self.diagnostics)
                 for port_name, found in typed.outputs.items():
                     here.types[Ref(node.name, port_name)] = found
+        check_source(here.nodes, self.diagnostics)
         inputs = {p.name: here.types[Ref(p.name)] for p in block.inputs if Ref(p.name) in here.types}
         params = {n: self._quiet(a) for n, a in block.params.items()}
         return TypedBlock(block, binder.dims, params, inputs, tuple(here.nodes.values()))

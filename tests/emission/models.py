@@ -49,10 +49,17 @@ class Case:
         """
         generator = torch.Generator().manual_seed(seed)
         every: dict[str, torch.Tensor] = {}
-        if "vit" in self.spec and self.spec != "clip_vitb32":
+        if ("vit" in self.spec or self.spec == "simple_mae") and self.spec != "clip_vitb32":
             pixels = torch.randn(batch, 3, 12, 12, generator=generator)
             labels = torch.randint(0, 7, (batch,), generator=generator)
-            return {"pixels": pixels} | ({} if self.spec == "vit_encoder" else {"labels": labels})
+            noise = torch.rand(batch, 9, generator=generator)
+            more = {
+                "vit_encoder": {},
+                "vit_mae_encoder": {},
+                "vit_mae": {"noise": noise},
+                "simple_mae": {"noise": noise},
+            }
+            return {"pixels": pixels, **more.get(self.spec, {"labels": labels})}
         if self.spec == "clip_vitb32":
             every["pixels"] = torch.randn(batch + 4, 3, 12, 12, generator=generator)
         if self.spec in _PAIRS:
@@ -114,6 +121,8 @@ _HEARD = {"encode": ("source",), "decode": ("memory", "target")}
 _HALVES = {"encode": ("source", "source_mask"), "decode": ("memory", "source_mask", "target")}
 _TOWERS = {"encode_image": ("pixels",), "encode_text": ("tokens", "mask")}
 
+_REDRAWN = {"dec_dim": 16, "dec_depth": 3, "dec_heads": 2, "dec_hidden": 28}
+
 CASES = (
     Case("gpt2", "gpt2", _gpt2()),
     Case("llama", "llama", _llama(tied=False)),
@@ -137,6 +146,9 @@ CASES = (
     Case("vit_encoder", "vit_encoder", _vit()),
     Case("vit_gap", "vit_gap", _vit(classes=7)),
     Case("simple_vit", "simple_vit", _vit(classes=7)),
+    Case("vit_mae_encoder", "vit_mae_encoder", _vit()),
+    Case("vit_mae", "vit_mae", _vit(**_REDRAWN, norm_pix=True)),
+    Case("simple_mae", "simple_mae", _vit(**_REDRAWN)),
     Case("clip_vitb32", "clip_vitb32", _clip(), _TOWERS),
     Case("clip_eot", "clip_vitb32", _clip(eot=5), _TOWERS),
     Case("bart", "bart", _pair(), _HALVES),
