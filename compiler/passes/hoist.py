@@ -112,9 +112,8 @@ class _Hoist:
         batch, keys = (dim(1), keys) if mask is None else block.type_of(mask).shape
         result = TensorType("bool", (batch, dim(1), length if causal else dim(1), keys))
         counted = length if causal else dim(1)
-        return {
-            "mask": Request("attention_mask", mask, (("causal", causal), ("window", window)), result, counted)
-        }
+        rule = (("causal", causal), ("window", window), ("needed", False))
+        return {"mask": Request("attention_mask", mask, rule, result, counted)}
 
 
 def _passes(source: Ref | None, block: TypedBlock) -> bool:

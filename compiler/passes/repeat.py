@@ -208,7 +208,7 @@ def _check_rules(spec: NodeSpec, n: int, scope: Scope) -> None:
     if spec.tail is not None and spec.tail.value != "truncate":
         message = f"`tail` cannot be `{spec.tail.value}`"
         scope.diagnostics.error("bad-repeat", message, spec.tail.span, help="write `tail: truncate`")
-    if spec.order is not None:
+    if isinstance(spec.order, Seq):  # one that a param gives may leave kinds out
         order = scope.value(spec.order)
         for kind in spec.kinds:
             if kind not in order:

@@ -126,7 +126,8 @@ class KeyEntry(Surface):
     """One key of the source's config and the param it gives.
 
     values: theirs -> ours. read, write: expressions in `it` and the params, each the other's inverse.
-    default: what the source's own reader assumes when the key is absent or null.
+    default: what the source's own reader assumes when the key is absent or null; nullable: when it is absent, for
+    null is a value of its own.
     """
 
     param: Text | None = None
@@ -134,6 +135,7 @@ class KeyEntry(Surface):
     read: Text | None = None
     write: Text | None = None
     default: Data | None = None
+    nullable: Flag | None = None
     cases: dict[Place, CaseEntry] | None = None
 
 

@@ -30,7 +30,7 @@ class Case:
 
 @dataclass(frozen=True)
 class ConfigKey:
-    """One key, by its dotted path. `default` is what the source's own reader assumes."""
+    """One key, by its dotted path. `default` is what the source's own reader assumes; `nullable`: not for null."""
 
     path: str
     span: Span
@@ -39,6 +39,7 @@ class ConfigKey:
     read: Located | None = None
     write: Located | None = None
     default: Data | None = None
+    nullable: bool = False
     cases: tuple[Case, ...] = ()
 
 
@@ -86,16 +87,20 @@ def read_table(
     keys: dict[str, ConfigKey] = {}
     fixed: dict[Key, Data] = {}
     ignore: dict[Key, str] = {}
+    moved: dict[str, str] = {}
     for prefix, part in [pair for section in sections for pair in _with_fragments(section, fragments)]:
-        for name, form in part.keys.items():
-            keys[prefix + name] = _key(name, form, prefix, diagnostics)
-        fixed.update({Key(prefix + name, name.span): value for name, value in part.fixed.items()})
-        ignore.update({Key(prefix + name, name.span): str(why.value) for name, why in part.ignore.items()})
+        for name in (*part.keys, *part.fixed, *part.ignore):  # what a later section says of a key stands alone
+            for table in (keys, fixed, ignore):
+                table.pop(Key(prefix + name, name.span), None)
+        keys |= {prefix + name: _key(name, form, prefix, diagnostics) for name, form in part.keys.items()}
+        fixed |= {Key(prefix + name, name.span): value for name, value in part.fixed.items()}
+        ignore |= {Key(prefix + name, name.span): str(why.value) for name, why in part.ignore.items()}
+        moved |= {prefix + name: prefix + str(to.value) for name, to in part.moved.items()}
     matches = [section.match for section in sections if section.match.model_fields_set]
     return ConfigTable(
         match=matches[-1] if matches else MatchEntry(),
         write={str(name): value for section in sections for name, value in section.write.items()},
-        moved={str(name): str(to.value) for section in sections for name, to in section.moved.items()},
+        moved=moved,
         keys=tuple(keys.values()),
         fixed={name: value for name, value in fixed.items() if name not in keys},
         ignore={name: why for name, why in ignore.items() if name not in keys and name not in fixed},
@@ -141,6 +146,7 @@ def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> Con
         form.read,
         form.write,
         form.default,
+        form.nullable is not None and bool(form.nullable.value),
         tuple(cases),
     )
 

@@ -15,6 +15,7 @@ from torch import nn
 
 os.environ.setdefault("USE_TF", "0")
 import transformers
+from transformers.loss import loss_utils
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 transformers.logging.set_verbosity_error()
@@ -45,13 +46,19 @@ def opener(kind: Any, attention: str = "sdpa") -> Callable[[Path], nn.Module]:
 
 @contextmanager
 def without_casts() -> Iterator[None]:
-    """The library in the precision it is given: RMSNorm and the eager softmax cast to single inside."""
+    """The library in the precision it is given: RMSNorm, the eager softmax and the loss cast to single inside."""
 
     def norm(self: LlamaRMSNorm, x: torch.Tensor) -> torch.Tensor:
         return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
 
-    softmax = F.softmax
+    def loss(logits: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        with pytest.MonkeyPatch.context() as inside:
+            inside.setattr(torch.Tensor, "float", lambda x: x)
+            return whole_loss(logits, *rest, **named)
+
+    softmax, whole_loss = F.softmax, loss_utils.ForCausalLMLoss
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(LlamaRMSNorm, "forward", norm)
+        patch.setitem(loss_utils.LOSS_MAPPING, "ForCausalLM", loss)
         patch.setattr(F, "softmax", lambda x, dim, dtype=None: softmax(x, dim))
         yield
