@@ -29,7 +29,9 @@ class Source:
     map: WeightMap | None
 
     def plan(self, dtype: str | None) -> LoadPlan:
-        """How the checkpoint's tensors become the module's. Raises CompileError with every fault of the pair."""
+        """How the checkpoint's tensors become the module's.
+        Raises CompileError with every fault of the pair.
+        """
         assert self.header is not None and self.map is not None
         return plan(self.map, self.program.table, self.header, dtype)
 

@@ -11,8 +11,8 @@
     error[...]: ...
 
 `run` is left out where it is `compile` of the first file. A file whose name is followed by a number is a
-safetensors file of that many zero bytes behind its header, one whose name is followed by an encoding is written in
-it. In the answer, packaged files are named from the folder that holds `specs`.
+safetensors file of that many zero bytes behind its header, one whose name is followed by an encoding is
+written in it. In the answer, packaged files are named from the folder that holds `specs`.
 """
 
 from __future__ import annotations

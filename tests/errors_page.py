@@ -1,4 +1,4 @@
-"""docs/errors.md: every code with its meaning and a case that triggers it. `python -m tests.errors_page` rewrites it."""
+"""docs/errors.md: every code, its meaning and a case. `python -m tests.errors_page` writes it."""
 
 from __future__ import annotations
 

@@ -81,10 +81,11 @@ def _attention_mask(call: OpCall) -> Typing:
 
 
 def _rotation(call: OpCall) -> Typing:
-    angle = call.inputs["angle"]
+    angle, like = call.inputs["angle"], call.inputs["like"]
     need(angle.rank == 3 and angle.is_float, f"`angle` is float[B, T, F], found {angle}", "angle")
+    need(like.is_float, f"`like` is what will be rotated, found {like}", "like")
     batch, length, count = angle.shape
-    return Typing({"y": TensorType("float", (dim(2), batch, dim(1), length, dim(2) * count))})
+    return Typing({"y": TensorType(like.dtype, (dim(2), batch, dim(1), length, dim(2) * count))})
 
 
 def _rotate(call: OpCall) -> Typing:

@@ -53,7 +53,7 @@ class Binder:
         if axes is None:
             raise self.diagnostics.error(
                 "shape-mismatch",
-                f"`{port.name}` of {self.title} is {pattern}, but receives {found}: the number of axes differs",
+                f"`{port.name}` of {self.title} is {pattern}, but receives {found}: another number of axes",
                 span,
                 notes=(Note("the input is declared here", port.span),),
             )

@@ -1,7 +1,7 @@
 """Which block instances become one class: equal structure, whatever their literals.
 
-A literal that is the same in all instances stands in the text; literals that vary become constructor arguments, one
-per distinct series of values, named after the block's param or dim that has those values.
+A literal that is the same in all instances stands in the text; literals that vary become constructor
+arguments, one per distinct series of values, named after the block's param or dim that has those values.
 """
 
 from __future__ import annotations

@@ -163,7 +163,7 @@ class Elaborator:
         return Instance(block, {n: b.ref for n, b in scope.captures.items()})
 
     def _check_growth(self, target: Target, path: str, span: Span) -> None:
-        """Blocks may use themselves (on smaller params) but not without end. Raises Abort after reporting, once."""
+        """Blocks may use themselves (on smaller params) but not without end. Raises Abort, reports once."""
         self.instances += 1
         if self.is_endless:
             raise Abort(path)

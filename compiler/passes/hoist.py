@@ -19,7 +19,9 @@ from compiler.passes.infer_shapes import KEY_LENGTH
 
 @dataclass(frozen=True)
 class Request:
-    """A preparation that a block needs: the op, the value it prepares (None: positions alone), and the result."""
+    """A preparation that a block needs: the op, the value it prepares (None: positions alone),
+    and the result.
+    """
 
     op: str
     source: Ref | None
@@ -200,7 +202,9 @@ def _with_children(typed: TypedNode, children: tuple[TypedBlock, ...]) -> TypedN
 def _with_ports(
     typed: TypedBlock, nodes: tuple[TypedNode, ...], asked: Mapping[str, Request], is_root: bool
 ) -> TypedBlock:
-    """The block over changed nodes: with ports for what it asks, without ports that nothing reads any more."""
+    """The block over changed nodes: with ports for what it asks,
+    without ports that nothing reads any more.
+    """
     block = typed.block
     read = {r.node for n in nodes for r in (*n.node.refs(), *n.node.guard)} | {
         r.node for r in block.outputs.values()

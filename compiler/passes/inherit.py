@@ -38,6 +38,7 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
     if isinstance(body, ModelSpec) and isinstance(base, ModelSpec):
         updates |= {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED_SPEC}
         updates["init"] = body.init or base.init
+        updates["adapters"] = body.adapters or base.adapters
         updates["task"] = body.task or base.task
     nodes = _append(dict(base.nodes), body.nodes, diagnostics)
     updates["nodes"] = _edit(nodes, body, diagnostics)

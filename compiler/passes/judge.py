@@ -12,9 +12,12 @@ from compiler.ir.dims import Dim
 from compiler.ir.graph import Attr, Block, Node, OpNode, RepeatNode, SameNode, UseNode
 from compiler.ir.opdef import AttrDecl, Typing, Weight
 from compiler.ir.typed import TypedBlock, TypedNode
+from compiler.ir.types import TensorType
 from compiler.ir.values import Residual, Value, spell
 from compiler.passes.initial import init_fault
 from compiler.syntax.names import ADDED_METHODS, MODULE_ATTRIBUTES
+
+MAX_ELEMENTS = 2**40
 
 #: kind of an attribute -> its name in messages, and the types of its values
 _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
@@ -94,6 +97,15 @@ def check_weights(node: Node, weights: tuple[Weight, ...], diagnostics: Diagnost
             named = f"the weight `{weight.name}` of `{node.name}`" if weight.name else f"`{node.name}`"
             message = f"{named} is {_axes(weight.shape)}: its size cannot depend on the input's `{free[0]}`"
             raise diagnostics.error("bad-dim", message, node.span)
+
+
+def check_size(found: TensorType, node: Node, diagnostics: Diagnostics) -> None:
+    """A tensor whose fixed axes alone make it larger than any machine is a fault."""
+    fixed = 1
+    for size in found.shape:
+        fixed *= size.constant or 1
+    if fixed > MAX_ELEMENTS:
+        diagnostics.error("too-large", f"`{node.name}` is {found}: more than 2^40 elements", node.span)
 
 
 def check_member_name(node: Node, typed: TypedNode, diagnostics: Diagnostics) -> None:

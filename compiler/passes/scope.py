@@ -1,4 +1,4 @@
-"""What names mean inside one block instance: params and dims in expressions, nodes and inputs in references."""
+"""What names mean in a block instance: params and dims in expressions, nodes and inputs in references."""
 
 from __future__ import annotations
 
@@ -54,6 +54,7 @@ class Given:
 
     @property
     def span(self) -> Span:
+        """Where the value stands."""
         span: Span = self.value.span
         return span
 
@@ -94,6 +95,7 @@ class Scope:
 
     @property
     def owner(self) -> Scope:
+        """The scope itself, or the one that it overlays."""
         return self.base or self
 
     def layer(self, i: int, n: int) -> Scope:
@@ -169,6 +171,7 @@ class Scope:
         )
 
     def visible(self) -> frozenset[str]:
+        """Every name that an expression may mention."""
         own = frozenset(self.given) | self.dims | frozenset(self.fixed)
         return own | (self.outer.visible() if self.outer is not None else frozenset())
 

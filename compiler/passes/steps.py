@@ -87,4 +87,5 @@ def built(
 
 
 def join(path: str, key: str) -> str:
+    """The path of a node in a block instance."""
     return f"{path}.{key}" if path else key

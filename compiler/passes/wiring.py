@@ -1,4 +1,4 @@
-"""Which value arrives at which port: captured inputs of a closure, then the use's own, then the node before."""
+"""Which value arrives at which port: a closure's captured inputs, then the use's own, then the one before."""
 
 from __future__ import annotations
 

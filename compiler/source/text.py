@@ -17,13 +17,16 @@ class SourceFile:
 
     @classmethod
     def read(cls, path: Path) -> SourceFile:
+        """The file at that path."""
         return cls(display_name(path), path.read_bytes().decode("utf-8-sig"), path)
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
+        """The text, split at line ends."""
         return tuple(self.text.splitlines())
 
     def line(self, number: int) -> str:
+        """A line, counted from 1; empty where there is none."""
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
 

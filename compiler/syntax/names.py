@@ -28,7 +28,7 @@ ADDED_METHODS: Final = frozenset({"init_weights", "new_cache"})
 #: What the text of a method needs under its own name.
 TEXT_NAMES: Final = frozenset(
     """
-    self cache past last torch nn F math range enumerate len zip i layer
+    GroupedLinear LoraLinear self cache past last torch nn F math range enumerate len zip i layer
     append attention biased_attention causal_mask positions quick_gelu rotate rotate_interleaved rotation
     rotation_interleaved
     """.split()
@@ -40,4 +40,4 @@ CONSTRUCTOR_NAMES: Final = frozenset({"self", "super", "torch", "nn", "F", "math
 
 def is_identifier(name: str) -> bool:
     """Whether Python takes the name, and no reader takes it for private."""
-    return bool(IDENTIFIER.match(name)) and not keyword.iskeyword(name) and not keyword.issoftkeyword(name)
+    return bool(IDENTIFIER.match(name)) and not keyword.iskeyword(name)

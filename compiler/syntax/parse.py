@@ -84,7 +84,7 @@ def is_block_value(data: object) -> bool:
 def check_name(
     key: str, span: Span, diagnostics: Diagnostics, what: str, taken: frozenset[str] = frozenset()
 ) -> None:
-    """A name that becomes an identifier of the emitted text. taken: what that text calls by these names itself."""
+    """A name that becomes an identifier of the emitted text. taken: names that the text needs itself."""
     if not is_identifier(key):
         cure = "use letters, digits and `_`, begin with a letter, and avoid Python's keywords"
         diagnostics.error("bad-name", f"`{key}` cannot be the name of {what}", span, help=cure)

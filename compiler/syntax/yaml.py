@@ -45,11 +45,13 @@ class Key(str):
     span: Span
 
     def __new__(cls, text: str, span: Span) -> Key:
+        """The key `text` that stands at `span`."""
         key = super().__new__(cls, text)
         key.span = span
         return key
 
     def __getnewargs__(self) -> tuple[str, Span]:  # type: ignore[override]
+        """What copying and pickling make the key from."""
         return str(self), self.span
 
 

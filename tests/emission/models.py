@@ -12,7 +12,14 @@ from torch import nn
 import compiler
 
 CONTEXT = 16
-_PAIRS = ("bart", "marian", "t5", "transformer", "translation", "whisper")  # specs of an encoder and a decoder
+_PAIRS = (
+    "bart",
+    "marian",
+    "t5",
+    "transformer",
+    "translation",
+    "whisper",
+)  # specs of an encoder and a decoder
 
 
 @dataclass(frozen=True, eq=False)

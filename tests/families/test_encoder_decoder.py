@@ -25,13 +25,27 @@ import compiler
 import runtime
 
 SIZES = dict(
-    vocab_size=97, d_model=36, encoder_layers=3, decoder_layers=2, encoder_attention_heads=3,
-    decoder_attention_heads=4, encoder_ffn_dim=50, decoder_ffn_dim=44,
-)  # fmt: skip
+    vocab_size=97,
+    d_model=36,
+    encoder_layers=3,
+    decoder_layers=2,
+    encoder_attention_heads=3,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=50,
+    decoder_ffn_dim=44,
+)
 T5_SIZES = dict(
-    vocab_size=97, d_model=40, d_kv=12, d_ff=56, num_layers=3, num_decoder_layers=2, num_heads=3,
-    relative_attention_num_buckets=8, relative_attention_max_distance=20, decoder_start_token_id=3,
-)  # fmt: skip
+    vocab_size=97,
+    d_model=40,
+    d_kv=12,
+    d_ff=56,
+    num_layers=3,
+    num_decoder_layers=2,
+    num_heads=3,
+    relative_attention_num_buckets=8,
+    relative_attention_max_distance=20,
+    decoder_start_token_id=3,
+)
 
 CASES: dict[str, Callable[[], PreTrainedModel]] = {
     "t5-gated": lambda: T5ForConditionalGeneration(T5Config(**T5_SIZES, feed_forward_proj="gated-gelu")),
@@ -48,7 +62,7 @@ CASES: dict[str, Callable[[], PreTrainedModel]] = {
             pad_token_id=96,
             decoder_start_token_id=95,
             activation_function="swish",
-        )  # fmt: skip
+        )
     ),
     "whisper": lambda: WhisperForConditionalGeneration(
         WhisperConfig(
@@ -60,7 +74,7 @@ CASES: dict[str, Callable[[], PreTrainedModel]] = {
             decoder_start_token_id=95,
             bos_token_id=1,
             eos_token_id=0,
-        )  # fmt: skip
+        )
     ),
 }
 

@@ -13,7 +13,8 @@ from compiler.diagnostics.diagnostic import CompileError
 from compiler.source.paths import packaged
 from tests.fuzz.mutate import dump, expression, load, mutate, scribble
 
-SECONDS = 5.0
+SECONDS = 8.0
+FEWEST = 40  # mutants, however slow the machine is
 SPECS = sorted(packaged("specs").glob("*.yaml"))
 BLOCKS = sorted(packaged("specs").glob("blocks/*.yaml"))
 
@@ -54,10 +55,9 @@ def one(folder: Path, seed: int) -> None:
 def test_mutants(tmp_path: Path) -> None:
     end = time.monotonic() + SECONDS
     seed = 0
-    while time.monotonic() < end:
+    while seed < FEWEST or time.monotonic() < end:
         try:
             one(tmp_path, seed)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - any other than the two is the finding
             pytest.fail(f"seed {seed}: {type(error).__name__}: {error}")
         seed += 1
-    assert seed > 100, "the machine is too slow for this test to mean anything"

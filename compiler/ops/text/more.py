@@ -30,10 +30,14 @@ def random(c: Context) -> Text:
 
 
 def grouped_linear(c: Context) -> Text:
-    weight = c.typed.weights[0].shape
-    made = code("GroupedLinear({n}, {i}, {o}" + (", bias=True" if c.attr("bias") else "") + ")", **dict(
-        zip("noi", (size_piece(d, h) for d, h in zip(weight, ("num", "out", "dim"), strict=True)), strict=True)
-    ))  # fmt: skip
+    num, out, dim = c.typed.weights[0].shape
+    bias = ", bias=True" if c.attr("bias") else ""
+    made = code(
+        "GroupedLinear({n}, {i}, {o}" + bias + ")",
+        n=size_piece(num, "num"),
+        i=size_piece(dim, "dim"),
+        o=size_piece(out, "out"),
+    )
     return Text({"y": code("self." + c.member + "({x}, {n})", x=c.var("x"), n=c.var("count"))}, made)
 
 

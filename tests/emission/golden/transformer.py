@@ -248,6 +248,9 @@ class Transformer(nn.Module):
         shifted = F.pad(labels, (1, -1), value=1) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        total = past + target.shape[1]
+        if total > 24:
+            raise ValueError(f"a sequence of {total} is too long, this model takes 24 at most")
         token = self.token(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_place = self.d_place(positions(target, None, past))  # [B, T, 24]
         visible = causal_mask(None, target, past)  # [1, 1, T, K]
@@ -260,12 +263,8 @@ class Transformer(nn.Module):
             decoder = decoder[:, -1:]
         lm_head = F.linear(decoder, self.token.weight)  # [B, T, 61]
         loss = F.cross_entropy(lm_head.flatten(0, -2), labels.flatten()) if labels is not None else None  # []
-        if past + target.shape[1] > 24:
-            raise ValueError(
-                f"a sequence of {past + target.shape[1]} is too long, this model takes 24 at most"
-            )
         if cache is not None:
-            cache["past"] = past + target.shape[1]
+            cache["past"] = total
         if loss is None:
             return lm_head
         return TransformerOutput(logits=lm_head, loss=loss)
@@ -290,6 +289,9 @@ class Transformer(nn.Module):
         shifted = F.pad(labels, (1, -1), value=1) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        total = past + target.shape[1]
+        if total > 24:
+            raise ValueError(f"a sequence of {total} is too long, this model takes 24 at most")
         token = self.token(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_place = self.d_place(positions(target, None, past))  # [B, T, 24]
         visible = causal_mask(None, target, past)  # [1, 1, T, K]
@@ -298,12 +300,8 @@ class Transformer(nn.Module):
             decoder = layer(decoder, memory, visible, source_mask_attend, past, cache and cache["decoder"][i])
         if last:
             decoder = decoder[:, -1:]
-        if past + target.shape[1] > 24:
-            raise ValueError(
-                f"a sequence of {past + target.shape[1]} is too long, this model takes 24 at most"
-            )
         if cache is not None:
-            cache["past"] = past + target.shape[1]
+            cache["past"] = total
         return F.linear(decoder, self.token.weight)  # [B, T, 61]
 
     def new_cache(self, batch, capacity):
