@@ -67,7 +67,7 @@ def masked_softmax(x, mask, axis, dtype=None):
     """softmax over what the mask keeps; where it keeps nothing, zeros."""
     if mask is None:
         return x.softmax(axis, dtype=dtype)
-    kept = x.masked_fill(~mask, torch.finfo(x.dtype).min)
+    kept = x.masked_fill(~mask, float("-inf"))
     return kept.softmax(axis, dtype=dtype).masked_fill(~mask, 0)
 
 
