@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from compiler.diagnostics.diagnostic import fail
 from compiler.ir.dims import Dim, dim, symbol
 from compiler.ir.graph import Attr, Block, InputPort, Node, OpNode, Ref, RepeatNode, UseNode
 from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value
 from compiler.passes.infer_shapes import KEY_LENGTH
+<<<<<<< HEAD
 from compiler.passes.layers import alike
+=======
+from compiler.source.text import Span
+>>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -140,17 +145,22 @@ def _passes(source: Ref | None, block: TypedBlock) -> bool:
 
 def _prepare(request: Request, block: TypedBlock, before: TypedNode) -> TypedNode:
     """The node that makes what was requested."""
+    span = before.node.span
     inputs: dict[str, Ref] = {}
     if request.op == "rotation":
         assert request.source is not None
         inputs = {"angle": request.source, "like": _float_input(block, before)}
     else:
         if dict(request.attrs)["causal"]:
-            inputs["x"] = _counted(block, request.length)
+            inputs["x"] = _counted(block, request.length, span)
         if request.source is not None:
             inputs["mask"] = request.source
+<<<<<<< HEAD
     span = before.node.span
     name = _free(request.name(), block)
+=======
+    name = _free(request.port(), block)
+>>>>>>> main
     attrs = {k: Attr(v, span) for k, v in request.attrs}
     needs_mask = request.op == "attention_mask" and not dict(request.attrs)["causal"]
     guard = tuple(r for p, r in inputs.items() if p == "mask" and needs_mask and _maybe(r, block))
@@ -170,7 +180,7 @@ def _float_input(block: TypedBlock, before: TypedNode) -> Ref:
     raise AssertionError("no floating-point value reaches a rotation")
 
 
-def _counted(block: TypedBlock, length: Dim) -> Ref:
+def _counted(block: TypedBlock, length: Dim, span: Span) -> Ref:
     """A value whose second axis counts the queries: what `positions` counts, or an input."""
     for typed in block.nodes:
         if isinstance(typed.node.action, OpNode) and typed.node.action.op == "positions":
@@ -185,7 +195,12 @@ def _counted(block: TypedBlock, length: Dim) -> Ref:
         for port, found in typed.outputs.items():
             if found.rank > 1 and found.shape[1] == length:
                 return Ref(typed.node.name, port)
-    raise AssertionError("no value counts the queries of a causal attention")
+    raise fail(
+        "missing-input",
+        f"no value has the {length} queries of this causal attention on its second axis",
+        span,
+        help="wire `positions` to what is counted",
+    )
 
 
 def _free(name: str, block: TypedBlock, others: Iterable[str] = ()) -> str:

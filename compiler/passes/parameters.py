@@ -56,7 +56,11 @@ def _walk(block: TypedBlock, prefix: str) -> Iterator[tuple[str, Owner, Paramete
             name = prefix + typed.node.name + (f".{weight.name}" if weight.name else "")
             shape = tuple(d.constant or 0 for d in weight.shape)
             adapter = weight.name in ("lora_a", "lora_b")
-            yield name, Owner(action.op, weight), Parameter(name, shape, weight.dtype, typed.node.span, adapter)
+            yield (
+                name,
+                Owner(action.op, weight),
+                Parameter(name, shape, weight.dtype, typed.node.span, adapter),
+            )
         for path, child in _children(block, typed.node.name, prefix):
             yield from _walk(child, path)
 
@@ -91,7 +95,7 @@ def _is_scalar(value: Value) -> bool:
 
 
 def _scalar(value: Value) -> ParamValue:
-    return float(value) if isinstance(value, Fraction) else value  # type: ignore[no-any-return]
+    return float(value) if isinstance(value, Fraction) else value
 
 
 def initial_values(
@@ -109,6 +113,9 @@ def initial_values(
             if _reaches(pattern, path) if rule.by_path else rule.pattern == owner.rule:
                 values[name] = rule.value
                 used.add(rule.pattern)
+                if rule.value == "xavier_uniform" and len(owner.weight.shape) < 2:
+                    message = f"`xavier_uniform` needs two axes, `{name}` has {len(owner.weight.shape)}"
+                    diagnostics.error("bad-value", message, rule.span)
     known = {o.rule for o in owners.values()}
     for rule in rules:
         if rule.pattern not in used:

@@ -22,6 +22,9 @@ _PAIRS = (
 )  # specs of an encoder and a decoder
 
 
+_DECODERS = ("gemma2", "gpt2", "gpt_neox", "llama", "mistral", "mixtral", "qwen2", "qwen3")
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A spec, the params that make it tiny, and what its methods take."""
@@ -38,7 +41,7 @@ class Case:
     @property
     def cached(self) -> bool:
         """Whether forward alone continues a sequence of tokens."""
-        return self.spec in ("gpt2", "llama")
+        return self.spec in _DECODERS
 
     def inputs(
         self, batch: int, length: int, *, masked: bool, method: str = "forward", seed: int = 0
@@ -49,6 +52,10 @@ class Case:
         """
         generator = torch.Generator().manual_seed(seed)
         every: dict[str, torch.Tensor] = {}
+        if "vit" in self.spec and self.spec != "clip_vitb32":
+            pixels = torch.randn(batch, 3, 12, 12, generator=generator)
+            labels = torch.randint(0, 7, (batch,), generator=generator)
+            return {"pixels": pixels} | ({} if self.spec == "vit_encoder" else {"labels": labels})
         if self.spec == "clip_vitb32":
             every["pixels"] = torch.randn(batch + 4, 3, 12, 12, generator=generator)
         if self.spec in _PAIRS:
@@ -60,7 +67,7 @@ class Case:
             every["labels"] = torch.randint(0, 61, (batch, length), generator=generator)
         else:
             every["tokens"] = torch.randint(0, 61, (batch, length), generator=generator)
-        if self.spec.startswith("bert"):
+        if "bert" in self.spec and not self.spec.startswith(("deberta", "distilbert")):
             every["segments"] = torch.randint(0, 2, (batch, length), generator=generator)
         if masked:
             name, like = ("source_mask", "source") if self.spec in _PAIRS else ("mask", "tokens")
@@ -83,6 +90,10 @@ def _llama(**more: Any) -> dict[str, Any]:
 
 def _bert() -> dict[str, Any]:
     return {"vocab": 61, "context": CONTEXT, "dim": 24, "depth": 2, "heads": 3, "hidden": 40}
+
+
+def _vit(**more: Any) -> dict[str, Any]:
+    return {"image": 12, "patch": 4, "dim": 24, "depth": 2, "heads": 3, "hidden": 40, **more}
 
 
 def _clip(**more: Any) -> dict[str, Any]:
@@ -111,8 +122,30 @@ CASES = (
     Case("llama", "llama", _llama(tied=False)),
     Case("llama_tied", "llama", _llama(tied=True)),
     Case("llama_rope3", "llama:3.1-8b", _llama()),
+    Case("mistral", "mistral", _llama(window=5)),
+    Case("qwen2", "qwen2", _llama(window=5, depth=3, layers=["full_attention", "sliding_attention"])),
+    Case("qwen3", "qwen3", _llama()),
+    Case("gemma2", "gemma2", _llama(window=5, depth=3)),
+    Case("mixtral", "mixtral", _llama(experts=5)),
+    Case("gpt_neox", "gpt_neox", _gpt2() | {"hidden": 40, "rotary_part": 0.5}),
     Case("bert", "bert", _bert()),
     Case("bert_mlm", "bert_mlm", _bert()),
+    Case("bert_classifier", "bert_classifier", {**_bert(), "classes": 7}),
+    Case("bert_tagger", "bert_tagger", {**_bert(), "classes": 7}),
+    Case("roberta", "roberta", {**_bert(), "context": CONTEXT + 2, "types": 2}),
+    Case("roberta_mlm", "roberta_mlm", {**_bert(), "context": CONTEXT + 2, "types": 2}),
+    Case("distilbert", "distilbert", _bert()),
+    Case("distilbert_mlm", "distilbert_mlm", _bert()),
+    Case("albert", "albert", {**_bert(), "embed": 10}),
+    Case("albert_mlm", "albert_mlm", {**_bert(), "embed": 10, "groups": 2}),
+    Case("deberta_v3", "deberta_v3", {**_bert(), "span": 4}),
+    Case("deberta_conv", "deberta_v3", {**_bert(), "span": 4, "kernel": 3, "shared": False}),
+    Case("deberta_v3_classifier", "deberta_v3_classifier", {**_bert(), "span": 4, "classes": 7}),
+    Case("vit", "vit", _vit(classes=7)),
+    Case("vit_resized", "vit", _vit(classes=7, image=20, input_image=12)),
+    Case("vit_encoder", "vit_encoder", _vit()),
+    Case("vit_gap", "vit_gap", _vit(classes=7)),
+    Case("simple_vit", "simple_vit", _vit(classes=7)),
     Case("clip_vitb32", "clip_vitb32", _clip(), _TOWERS),
     Case("clip_eot", "clip_vitb32", _clip(eot=5), _TOWERS),
     Case("bart", "bart", _pair(), _HALVES),
@@ -127,7 +160,7 @@ CACHED = tuple(c for c in CASES if c.cached)
 
 #: One case of each spec, the richest: for what takes seconds a case.
 ONE_EACH = tuple(
-    c for c in CASES if c.name in ("gpt2", "llama_tied", "bert", "bert_mlm", "clip_vitb32", "t5")
+    c for c in CASES if c.name in ("gpt2", "llama_tied", "gemma2", "mixtral", "bert", "bert_mlm", "clip_vitb32", "t5")
 )
 
 

@@ -262,6 +262,8 @@ class Marian(nn.Module):
         shifted = F.pad(labels, (1, -1), value=2) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        if target is None:
+            raise ValueError("give target or labels")
         total = past + target.shape[1]
         if total > 24:
             raise ValueError(f"a sequence of {total} is too long, this model takes 24 at most")
@@ -304,6 +306,8 @@ class Marian(nn.Module):
         shifted = F.pad(labels, (1, -1), value=2) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        if target is None:
+            raise ValueError("give target or labels")
         total = past + target.shape[1]
         if total > 24:
             raise ValueError(f"a sequence of {total} is too long, this model takes 24 at most")

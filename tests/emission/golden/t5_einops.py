@@ -315,6 +315,8 @@ class T5(nn.Module):
         shifted = F.pad(labels, (1, -1)) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        if target is None:
+            raise ValueError("give target or labels")
         total = past + target.shape[1]
         d_embed = self.shared(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_pos_t = torch.arange(past, past + target.shape[1], device=target.device)  # [T]
@@ -356,6 +358,8 @@ class T5(nn.Module):
         shifted = F.pad(labels, (1, -1)) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        if target is None:
+            raise ValueError("give target or labels")
         total = past + target.shape[1]
         d_embed = self.shared(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_pos_t = torch.arange(past, past + target.shape[1], device=target.device)  # [T]

@@ -257,6 +257,8 @@ class Transformer(nn.Module):
         shifted = F.pad(labels, (1, -1), value=1) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        if target is None:
+            raise ValueError("give target or labels")
         total = past + target.shape[1]
         if total > 24:
             raise ValueError(f"a sequence of {total} is too long, this model takes 24 at most")
@@ -298,6 +300,8 @@ class Transformer(nn.Module):
         shifted = F.pad(labels, (1, -1), value=1) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        if target is None:
+            raise ValueError("give target or labels")
         total = past + target.shape[1]
         if total > 24:
             raise ValueError(f"a sequence of {total} is too long, this model takes 24 at most")
