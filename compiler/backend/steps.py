@@ -205,7 +205,9 @@ class _BodyWriter:
         value = self.printer.value(default.value)
         self.lines.append(f"if {target} is None:")
         self._line(f"{target} = {value}", self._comment(default.value), (default.value,), "    ")
-        needs = next((a.guard for a in self.body.actions if default.value in targets(a) and isinstance(a, Step)), ())
+        needs = next(
+            (a.guard for a in self.body.actions if default.value in targets(a) and isinstance(a, Step)), ()
+        )
         if needs:
             names = " or ".join([target, *(self.printer.value(ref) for ref in needs)])
             self.lines += [f"if {target} is None:", f'    raise ValueError("give {names}")']

@@ -16,11 +16,8 @@ from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value
 from compiler.passes.infer_shapes import KEY_LENGTH
-<<<<<<< HEAD
 from compiler.passes.layers import alike
-=======
 from compiler.source.text import Span
->>>>>>> main
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ class _Hoist:
         nodes: list[TypedNode] = []
         for node in typed.nodes:
             node, requests = self._node(node, typed)
-            for request in (r for wanted in requests.values() for r in wanted if r not in made):
+            for request in dict.fromkeys(r for wanted in requests.values() for r in wanted):
                 if request in made:
                     continue
                 if not is_root and _passes(request.source, typed):
@@ -155,12 +152,7 @@ def _prepare(request: Request, block: TypedBlock, before: TypedNode) -> TypedNod
             inputs["x"] = _counted(block, request.length, span)
         if request.source is not None:
             inputs["mask"] = request.source
-<<<<<<< HEAD
-    span = before.node.span
     name = _free(request.name(), block)
-=======
-    name = _free(request.port(), block)
->>>>>>> main
     attrs = {k: Attr(v, span) for k, v in request.attrs}
     needs_mask = request.op == "attention_mask" and not dict(request.attrs)["causal"]
     guard = tuple(r for p, r in inputs.items() if p == "mask" and needs_mask and _maybe(r, block))

@@ -92,7 +92,11 @@ def read_table(
     write: dict[str, Data] = {}
     moved: dict[str, str] = {}
     for prefix, part in [pair for section in sections for pair in _with_fragments(section, fragments)]:
-        for name in (*part.keys, *part.fixed, *part.ignore):  # what a later section says of a key stands alone
+        for name in (
+            *part.keys,
+            *part.fixed,
+            *part.ignore,
+        ):  # what a later section says of a key stands alone
             for table in (keys, fixed, ignore):
                 table.pop(Key(prefix + name, name.span), None)
         keys |= {prefix + name: _key(name, form, prefix, diagnostics) for name, form in part.keys.items()}

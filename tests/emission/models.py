@@ -160,7 +160,9 @@ CACHED = tuple(c for c in CASES if c.cached)
 
 #: One case of each spec, the richest: for what takes seconds a case.
 ONE_EACH = tuple(
-    c for c in CASES if c.name in ("gpt2", "llama_tied", "gemma2", "mixtral", "bert", "bert_mlm", "clip_vitb32", "t5")
+    c
+    for c in CASES
+    if c.name in ("gpt2", "llama_tied", "gemma2", "mixtral", "bert", "bert_mlm", "clip_vitb32", "t5")
 )
 
 

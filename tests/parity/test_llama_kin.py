@@ -106,7 +106,9 @@ def test_config(name: str, config: dict[str, Any], tmp_path: Path) -> None:
     check(decoders.case(family.model, family.made(**config), 15, family.attention), tmp_path)
 
 
-ACTS = [(n, act) for n, f in FAMILIES.items() if n != "llama" for act in tables.activations(f"{n}.hf", f.acts)]
+ACTS = [
+    (n, act) for n, f in FAMILIES.items() if n != "llama" for act in tables.activations(f"{n}.hf", f.acts)
+]
 
 
 @pytest.mark.long
@@ -178,7 +180,6 @@ def test_what_the_spec_cannot_express_is_named(
         compiler.compile(tmp_path)
 
 
-
 PUBLISHED: list[tuple[str, Any, Any]] = [
     ("mistral", MistralForCausalLM, MistralConfig()),
     ("mixtral", MixtralForCausalLM, MixtralConfig()),
@@ -213,6 +214,6 @@ PUBLISHED: list[tuple[str, Any, Any]] = [
 def test_published_sizes(source: str, kind: Any, config: Any) -> None:
     """As many parameters as transformers has."""
     with torch.device("meta"):
-        reference: nn.Module = hf.maker(kind, config)()
+        reference: nn.Module = hf.maker(kind, config, "eager")()
     ours = compiler.build(source, device="meta")
     assert sum(p.numel() for p in ours.parameters()) == sum(p.numel() for p in reference.parameters())
