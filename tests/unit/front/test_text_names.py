@@ -1,4 +1,6 @@
-"""Names that meet names of the emitted text: nothing is hidden, and the module computes what the spec says."""
+"""Names that meet names of the emitted text: nothing is hidden,
+and the module computes what the spec says.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +65,8 @@ def test_a_class_hides_no_name(tmp_path: Path, name: str) -> None:
 def test_a_block_named_like_the_output(tmp_path: Path) -> None:
     module = built(
         tmp_path,
-        'spec: demo\ninputs: {x: "float[B, 8]"}\nnodes: {a: {use: demo_output, in: x}}\noutputs: {y: a, z: x}\n'
+        'spec: demo\ninputs: {x: "float[B, 8]"}\n'
+        "nodes: {a: {use: demo_output, in: x}}\noutputs: {y: a, z: x}\n"
         '---\nblock: demo_output\ninputs: {x: "float[B, D]"}\nnodes: {a: {op: linear, in: x, out: 5}}\n'
         "outputs: {y: a}\n",
     )
