@@ -264,7 +264,8 @@ def _loop_head(loop: Loop) -> str:
     if loop.order is None:
         return (
             f"for i, layer in enumerate(self.{loop.member}):"
-            if loop.cached
+            if loop.cached or loop.is_counted
             else f"for layer in self.{loop.member}:"
         )
-    return f"for layer in (self.{loop.member}[k] for k in {list(loop.order)}):"
+    layers = f"self.{loop.member}[k] for k in {list(loop.order)}"
+    return f"for i, layer in enumerate({layers}):" if loop.is_counted else f"for layer in ({layers}):"

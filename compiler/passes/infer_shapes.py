@@ -166,19 +166,18 @@ class _Inference:
             case SameNode(target=target):
                 return self._same(node, target, here)
 
-    def _child(self, block: Block, node: Node, here: _Open) -> TypedBlock:
+    def _child(self, block: Block, node: Node, here: _Open, body: int = 0) -> TypedBlock:
         types: dict[str, TensorType | None] = {}
         for port in block.inputs:
             ref = node.inputs[port.name]
-            assert isinstance(ref, Ref)
-            types[port.name] = here.types[ref]
+            types[port.name] = here.types[ref[body] if isinstance(ref, tuple) else ref]
         child = self.block(block, types, {**{p.name: node.span for p in block.inputs}, **node.input_spans})
         if any(ref not in _typed_refs(child) for ref in block.outputs.values()):
             raise Abort(node.name)
         return child
 
     def _repeat(self, node: Node, action: RepeatNode, here: _Open) -> TypedNode:
-        children = tuple(self._child(body, node, here) for body in action.bodies)
+        children = tuple(self._child(body, node, here, k) for k, body in enumerate(action.bodies))
         carried = node.inputs[action.carried]
         assert isinstance(carried, Ref)
         before = here.types[carried]

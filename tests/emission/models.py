@@ -22,6 +22,9 @@ _PAIRS = (
 )  # specs of an encoder and a decoder
 
 
+_DECODERS = ("gemma2", "gpt2", "gpt_neox", "llama", "mistral", "mixtral", "qwen2", "qwen3")
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A spec, the params that make it tiny, and what its methods take."""
@@ -38,7 +41,7 @@ class Case:
     @property
     def cached(self) -> bool:
         """Whether forward alone continues a sequence of tokens."""
-        return self.spec in ("gpt2", "llama")
+        return self.spec in _DECODERS
 
     def inputs(
         self, batch: int, length: int, *, masked: bool, method: str = "forward", seed: int = 0
@@ -128,6 +131,12 @@ CASES = (
     Case("llama", "llama", _llama(tied=False)),
     Case("llama_tied", "llama", _llama(tied=True)),
     Case("llama_rope3", "llama:3.1-8b", _llama()),
+    Case("mistral", "mistral", _llama(window=5)),
+    Case("qwen2", "qwen2", _llama(window=5, depth=3, layers=["full_attention", "sliding_attention"])),
+    Case("qwen3", "qwen3", _llama()),
+    Case("gemma2", "gemma2", _llama(window=5, depth=3)),
+    Case("mixtral", "mixtral", _llama(experts=5)),
+    Case("gpt_neox", "gpt_neox", _gpt2() | {"hidden": 40, "rotary_part": 0.5}),
     Case("bert", "bert", _bert()),
     Case("bert_mlm", "bert_mlm", _bert()),
     Case("bert_classifier", "bert_classifier", {**_bert(), "classes": 7}),
@@ -163,7 +172,9 @@ CACHED = tuple(c for c in CASES if c.cached)
 
 #: One case of each spec, the richest: for what takes seconds a case.
 ONE_EACH = tuple(
-    c for c in CASES if c.name in ("gpt2", "llama_tied", "bert", "bert_mlm", "clip_vitb32", "t5")
+    c
+    for c in CASES
+    if c.name in ("gpt2", "llama_tied", "gemma2", "mixtral", "bert", "bert_mlm", "clip_vitb32", "t5")
 )
 
 
