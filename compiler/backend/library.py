@@ -16,7 +16,7 @@ def positions(x, mask, past):
 
 
 def visible_keys(mask, x, past, window=None):
-    """The keys that each query may see, bool[B or 1, 1, T, K]: none that come later, pad or lie out of the window."""
+    """The keys each query may see, bool[B or 1, 1, T, K]: none later, none padded, none out of the window."""
     keys = torch.arange(past + x.shape[1], device=x.device)
     queries = keys[past:, None]
     visible = keys <= queries
