@@ -196,8 +196,8 @@ ATTENTION = OpDef(
 )
 ATTENTION_MASK = OpDef(
     "attention_mask",
-    "The keys that each query may see, made once for all layers: bool[B, 1, T, K]; unless `needed`, it may be "
-    "None where attention does without.",
+    "The keys that each query may see, made once for all layers: bool[B, 1, T, K]; unless `needed`, it may "
+    "be None where attention does without.",
     _attention_mask,
     inputs=(PortDecl("x", optional=True), PortDecl("mask", optional=True)),
     attrs=(AttrDecl("causal", "bool", False), AttrDecl("window", "int"), AttrDecl("needed", "bool", True)),

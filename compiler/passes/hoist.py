@@ -81,7 +81,7 @@ class _Hoist:
         return _with_ports(typed, tuple(nodes), asked, is_root), asked
 
     def _node(self, typed: TypedNode, block: TypedBlock) -> tuple[TypedNode, dict[str, list[Request]]]:
-        """The node, and its own or its children's requests in terms of this block's values, one for each child."""
+        """The node, and its own or its children's requests in terms of this block's values, one per child."""
         action = typed.node.action
         if isinstance(action, OpNode):
             return typed, {port: [request] for port, request in self._own(typed, action, block).items()}

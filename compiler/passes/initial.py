@@ -1,4 +1,4 @@
-"""Initial values as specs write them: `zeros`, one distribution with its numbers, or a node that computes them."""
+"""Initial values as specs write them: `zeros`, a distribution with its numbers, or a node of the spec."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def source_node(value: Value) -> str | None:
 
 
 def check_source(nodes: Mapping[str, TypedNode], diagnostics: Diagnostics) -> None:
-    """A node that computes a parameter's initial value reads that parameter alone and gives what fits into it."""
+    """A node that computes a parameter's initial value reads that parameter alone and gives what fits it."""
     for typed in nodes.values():
         name = source_node(typed.attrs.get("init"))
         if name is None:

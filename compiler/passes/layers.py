@@ -1,8 +1,8 @@
 """One signature for all layers of a repeat, whatever each kind of layer captures.
 
-Layers are called by one line, so every body takes the same ports in the same order. Where kinds capture different
-values, as one mask here and another there, the value is chosen layer by layer; a port that a kind does not read is
-there all the same.
+Layers are called by one line, so every body takes the same ports in the same order. Where kinds capture
+different values, as one mask here and another there, the value is chosen layer by layer; a port that a kind
+does not read is there all the same.
 """
 
 from __future__ import annotations

@@ -198,7 +198,7 @@ def _single(node: Node, port: str) -> Ref:
 
 
 def _by_layer(wire: Ref | tuple[Ref, ...], repeat: RepeatNode) -> Code:
-    """What each layer gets: a value, or `(near, all)[i % 2]`, over the shortest period of the layers' bodies."""
+    """What each layer gets: a value, or `(near, all)[i % 2]`, over the shortest period of the layers."""
     if isinstance(wire, Ref):
         return Code((Var(wire),))
     series = [wire[body] for body in repeat.layers]

@@ -126,9 +126,10 @@ class KeyEntry(Surface):
     """One key of the source's config and the param it gives.
 
     values: theirs -> ours. read, write: expressions in `it` and the params, each the other's inverse.
-    numbered: theirs names numbers, {"0": "LABEL_0", ...}, ours is how many; the prefix of the names we make up.
-    default: what the source's own reader assumes when the key is absent or null; nullable: when it is absent, for
-    null is a value of its own.
+    numbered: theirs names numbers, {"0": "LABEL_0", ...}, ours is how many;
+    the prefix of the names we make up.
+    default: what the source's own reader assumes when the key is absent or null;
+    nullable: when it is absent, for null is a value of its own.
     """
 
     param: Text | None = None

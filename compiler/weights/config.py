@@ -249,7 +249,7 @@ class _Reading:
             )
 
     def _value(self, key: ConfigKey) -> Leaf | None:
-        """The leaf of a key; null counts as absent where there is a default, unless it is a value of its own."""
+        """The leaf of a key; null counts as absent where there is a default, unless it is a value itself."""
         leaf = self.leaves.get(key.path)
         stands_in = key.default is not None and not key.nullable
         return None if leaf is None or (leaf.value is None and stands_in) else leaf

@@ -31,7 +31,7 @@ class Case:
 
 @dataclass(frozen=True)
 class ConfigKey:
-    """One key, by its dotted path. `default` is what the source's own reader assumes; `nullable`: not for null."""
+    """One key, by its dotted path. `default`: what the source's reader assumes; `nullable`: not for null."""
 
     path: str
     span: Span

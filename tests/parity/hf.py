@@ -55,7 +55,7 @@ def opener(kind: Any, attention: str = "sdpa") -> Callable[[Path], nn.Module]:
 
 @contextmanager
 def without_casts() -> Iterator[None]:
-    """The library in the precision it is given: RMSNorm, the eager softmax and the loss cast to single inside."""
+    """The library in the precision it is given: RMSNorm, the eager softmax and the loss cast inside."""
 
     def norm(self: Any, x: torch.Tensor) -> torch.Tensor:
         return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))

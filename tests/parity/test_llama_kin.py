@@ -47,7 +47,7 @@ WINDOWED = {"use_sliding_window": True, "sliding_window": 5}
 
 @dataclass(frozen=True)
 class Family:
-    """A model of transformers, its config, small sizes of it, and the values that a map reads in other words."""
+    """A model of transformers, its config, small sizes of it, and the values that a map reads otherwise."""
 
     model: Any
     config: Any
@@ -164,7 +164,11 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("mixtral", {"output_router_logits": True}, "`output_router_logits` is true"),
     ("gemma2", {"use_bidirectional_attention": True}, "`use_bidirectional_attention` is true"),
     ("mistral", {"attention_bias": True}, "`attention_bias` is true"),
-    ("qwen2", {"rope_parameters": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 2.0}}, "`rope_parameters.rope_type` is"),
+    (
+        "qwen2",
+        {"rope_parameters": {"rope_type": "yarn", "rope_theta": 500.0, "factor": 2.0}},
+        "`rope_parameters.rope_type` is",
+    ),
     ("gpt_neox", {"hidden_act": "mish"}, "`hidden_act` is"),
 ]  # fmt: skip
 
@@ -184,8 +188,8 @@ PUBLISHED: list[tuple[str, Any, Any]] = [
     ("mistral", MistralForCausalLM, MistralConfig()),
     ("mixtral", MixtralForCausalLM, MixtralConfig()),
     ("qwen2", Qwen2ForCausalLM, Qwen2Config(
-        vocab_size=152064, hidden_size=3584, num_hidden_layers=28, num_attention_heads=28, num_key_value_heads=4,
-        intermediate_size=18944,
+        vocab_size=152064, hidden_size=3584, num_hidden_layers=28, num_attention_heads=28,
+        num_key_value_heads=4, intermediate_size=18944,
     )),
     ("qwen2:2.5-0.5b", Qwen2ForCausalLM, Qwen2Config(
         hidden_size=896, num_hidden_layers=24, num_attention_heads=14, num_key_value_heads=2,
@@ -205,7 +209,8 @@ PUBLISHED: list[tuple[str, Any, Any]] = [
     )),
     ("gpt_neox", GPTNeoXForCausalLM, GPTNeoXConfig()),
     ("gpt_neox:pythia-160m", GPTNeoXForCausalLM, GPTNeoXConfig(
-        vocab_size=50304, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072
+        vocab_size=50304, hidden_size=768, num_hidden_layers=12, num_attention_heads=12,
+        intermediate_size=3072,
     )),
 ]  # fmt: skip
 

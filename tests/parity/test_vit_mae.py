@@ -24,7 +24,8 @@ from tests.parity.mae import Autoencoder
 
 SMALL = {
     "image_size": 24, "patch_size": 8, "num_channels": 2, "hidden_size": 24, "num_hidden_layers": 2,
-    "num_attention_heads": 3, "intermediate_size": 40, "decoder_hidden_size": 16, "decoder_num_hidden_layers": 3,
+    "num_attention_heads": 3, "intermediate_size": 40, "decoder_hidden_size": 16,
+    "decoder_num_hidden_layers": 3,
     "decoder_num_attention_heads": 2, "decoder_intermediate_size": 28, "mask_ratio": 0.6,
 }  # fmt: skip
 DRAW = torch.Generator().manual_seed(9)
