@@ -184,7 +184,7 @@ def test_rotary(style: str, past: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_two_styles_are_one_rotation() -> None:
-    """Queries and keys with the even numbers first, then the odd ones, turn by halves as they did in pairs."""
+    """Queries and keys with the even numbers first, then the odd ones, turn by halves as once in pairs."""
     half, pairs = built("starter_rotary"), built("starter_rotary:interleaved")
     order = torch.arange(64).view(8, 4, 2).transpose(1, 2).flatten()
     for name in "qk":
