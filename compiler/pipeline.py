@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -89,7 +90,7 @@ def verifying() -> Iterator[None]:
 def locate(source: str | Path) -> tuple[str | Path, str, dict[str, Any]]:
     """A source as (spec name or path, variant, params that a checkpoint sets)."""
     path = Path(source)
-    if path.is_dir() or (path.is_file() and path.suffix not in (".yaml", ".yml")):
+    if os.path.isdir(path) or (os.path.isfile(path) and path.suffix not in (".yaml", ".yml")):
         from compiler.weights.config import recognise
 
         found = recognise(path)
@@ -98,7 +99,7 @@ def locate(source: str | Path) -> tuple[str | Path, str, dict[str, Any]]:
     if isinstance(source, Path):
         return source, "", {}
     name, colon, variant = text.rpartition(":")
-    if colon and not path.exists() and "/" not in variant:
+    if colon and not os.path.exists(path) and "/" not in variant:
         return name, variant, {}
     return text, "", {}
 

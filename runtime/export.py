@@ -26,11 +26,12 @@ from runtime.load_plan import export_plan
 
 
 def export(model: nn.Module, folder: str | Path, *, to: str = "hf", force: bool = False) -> tuple[Path, ...]:
-    """Write a module as a checkpoint folder of another project: model.safetensors and, where it has one, config.json.
+    """Write a module as a checkpoint folder of another project: model.safetensors and, where it
+    has one, config.json.
 
-    to: a dialect of the module's spec. A module that was loaded from that dialect gives back the names it came with.
-    Returns the files. Raises CompileError for a dialect that is only read, for params that it has no words for, and
-    for files that something else wrote, unless `force`.
+    to: a dialect of the module's spec. A module that was loaded from that dialect gives back the names it
+    came with. Returns the files. Raises CompileError for a dialect that is only read,
+    for params that it has no words for, and for files that something else wrote, unless `force`.
     """
     program = program_of(model)
     map = _map(program, to)

@@ -12,6 +12,7 @@ from torch import nn
 
 from compiler.backend.build import build, convert
 from compiler.weights.load_plan import LoadPlan
+from runtime.adapters import start_adapters
 from runtime.checkpoint.dtypes import name_of
 from runtime.checkpoint.reader import open_checkpoint
 from runtime.load_plan import load_plan
@@ -34,12 +35,13 @@ def load(
     """A compiled module with its weights, in eval mode.
 
     source: a spec's name (`gpt2`, `gpt2:medium`), its path, or a checkpoint folder or file of a known family.
-    weights: "default" (the checkpoint that `source` is), a file or folder, or None for the spec's initial values.
+    weights: "default" (the checkpoint that `source` is), a file or folder,
+    or None for the spec's initial values.
     dialect, weightmap: whose names the checkpoint uses; left out, the only map that covers it.
     dtype: of the floating-point weights; left out, as the file has them.
 
-    Tensors that the file holds as the module needs them are mapped, not copied. Raises CompileError, before a tensor
-    is read, for anything missing, unexpected or of another shape.
+    Tensors that the file holds as the module needs them are mapped, not copied. Raises CompileError,
+    before a tensor is read, for anything missing, unexpected or of another shape.
     """
     opened = open_source(source, weights=weights, dialect=dialect, weightmap=weightmap, set=set)
     if opened.header is None:
@@ -48,6 +50,7 @@ def load(
     model = build(opened.program, device="meta")
     checkpoint = open_checkpoint(opened.header)
     load_plan(plan, checkpoint.tensor, model)
+    start_adapters(model)
     if dtype is not None:
         convert(model, opened.program, dtype)
     if device is not None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+
+import torch
 
 from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.weights.load_plan import FLOATS, MODULE_FLOAT, LoadPlan, Move, TensorSpec
 from compiler.weights.views import Strided
-
-if TYPE_CHECKING:
-    import torch
+from runtime.checkpoint.memory import copy, fresh
 
 #: A tensor of the checkpoint by its key, best a view of the mapped file.
-TensorOf = Callable[[str], "torch.Tensor"]
+TensorOf = Callable[[str], torch.Tensor]
 
 
 def load_plan(plan: LoadPlan, tensor_of: TensorOf, module: torch.nn.Module) -> None:
@@ -58,24 +57,20 @@ def export_plan(plan: LoadPlan, module: torch.nn.Module) -> Iterator[tuple[str, 
 
 def _made(plan: LoadPlan, moves: Sequence[Move], sources: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """One tensor of ours: the file's own memory where it is whole there, else a fresh one."""
-    import torch
-
     spec, first = plan.ours[moves[0].ours], moves[0]
     source = sources[first.theirs]
     name = plan.dtype if spec.dtype == MODULE_FLOAT else spec.dtype
     kind = getattr(torch, name) if name in FLOATS else source.dtype
-    if len(moves) == 1 and first.piece.gives_ours(spec.numel):
-        return _view(source, first, first.piece.theirs).reshape(spec.shape).to(kind)
-    target = torch.empty(spec.shape, dtype=kind, device=source.device)
+    if len(moves) == 1 and source.dtype is kind and first.piece.gives_ours(spec.numel):
+        return _view(source, first, first.piece.theirs).reshape(spec.shape)
+    target = fresh(spec.shape, kind)
     for move in moves:
-        _view(target, move, move.piece.ours).copy_(_view(sources[move.theirs], move, move.piece.theirs))
+        copy(_view(target, move, move.piece.ours), _view(sources[move.theirs], move, move.piece.theirs))
     return target
 
 
 def _theirs(spec: TensorSpec, moves: Sequence[Move], state: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """One tensor of theirs: the module's own memory where it is whole there, else a fresh one."""
-    import torch
-
     first = moves[0]
     source = state[first.ours].contiguous()
     if len(moves) == 1 and first.piece.gives_theirs(spec.numel):
@@ -83,7 +78,7 @@ def _theirs(spec: TensorSpec, moves: Sequence[Move], state: Mapping[str, torch.T
     target = torch.empty(spec.shape, dtype=source.dtype, device=source.device)
     for move in moves:
         source = state[move.ours].contiguous()
-        _view(target, move, move.piece.theirs).copy_(_view(source, move, move.piece.ours))
+        copy(_view(target, move, move.piece.theirs), _view(source, move, move.piece.ours))
     return target
 
 
@@ -94,8 +89,6 @@ def _view(tensor: torch.Tensor, move: Move, at: Strided) -> torch.Tensor:
 
 def _assign(module: torch.nn.Module, name: str, tensor: torch.Tensor) -> None:
     """Replace a parameter or buffer; requires_grad stays as it was."""
-    import torch
-
     path, _, leaf = name.rpartition(".")
     owner = module.get_submodule(path)
     current = getattr(owner, leaf)

@@ -29,7 +29,9 @@ class Source:
     map: WeightMap | None
 
     def plan(self, dtype: str | None) -> LoadPlan:
-        """How the checkpoint's tensors become the module's. Raises CompileError with every fault of the pair."""
+        """How the checkpoint's tensors become the module's.
+        Raises CompileError with every fault of the pair.
+        """
         assert self.header is not None and self.map is not None
         return plan(self.map, self.program.table, self.header, dtype)
 
@@ -80,7 +82,8 @@ def _checkpoint(source: str | Path, weights: str | Path, program: Program, libra
         "not-found",
         f"no weights were given for `{display_name(path) if path.exists() else source}`",
         program.typed.root.block.span,
-        help="pass weights=PATH to a checkpoint of it, or weights=None for initial values" + _published(program, library),
+        help="pass weights=PATH to a checkpoint of it, or weights=None for initial values"
+        + _published(program, library),
     )
 
 

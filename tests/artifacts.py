@@ -81,7 +81,9 @@ ARTIFACTS: Final[Mapping[str, Artifact]] = MappingProxyType(
 
 
 def need(name: str) -> Path:
-    """The artifact's path. Where it is absent the test is skipped; in CI, which fetches them all, it fails."""
+    """The artifact's path. Where it is absent the test is skipped; in CI, which fetches them all,
+    it fails.
+    """
     path = ARTIFACTS[name].path
     if not path.exists():
         absent = f"{path.name} is not here; fetch it with `python -m tests.artifacts {name}`"

@@ -11,8 +11,8 @@
     error[...]: ...
 
 `run` is left out where it is `compile` of the first file. A file whose name is followed by a number is a
-safetensors file of that many zero bytes behind its header, one whose name is followed by an encoding is written in
-it. In the answer, packaged files are named from the folder that holds `specs`.
+safetensors file of that many zero bytes behind its header, one whose name is followed by an encoding is
+written in it. In the answer, packaged files are named from the folder that holds `specs`.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from compiler.weights.config import recognise
 from compiler.weights.library import Library
 from compiler.weights.plan import plan, plan_export
 from compiler.weights.readers.detect import read_header
+from runtime.checkpoint.staging import staged
 
 FOLDER = Path(__file__).parent / "cases"
 _MARK = "=== "
@@ -120,8 +121,14 @@ def _export(arguments: list[str]) -> None:
 
 
 def _recognise(arguments: list[str]) -> None:
+    source, maps = arguments
+    recognise(Path(source), Library((Path(maps),)))
+
+
+def _write(arguments: list[str]) -> None:
     (folder,) = arguments
-    recognise(Path(folder))
+    with staged(Path(folder), ["notes.txt"], 0, force=False):
+        raise AssertionError("a foreign file would be overwritten")
 
 
-_VERBS = {"compile": _compile, "plan": _plan, "export": _export, "recognise": _recognise}
+_VERBS = {"compile": _compile, "plan": _plan, "export": _export, "recognise": _recognise, "write": _write}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import casefile
+from compiler.diagnostics.codes import CODES
+from tests import casefile, errors_page
 
 CASES = casefile.cases()
 
@@ -18,8 +19,19 @@ def test_case(case: casefile.Case, bless: bool, tmp_path: Path, monkeypatch: pyt
     if bless:
         casefile.bless(case, found)
     assert found == (found if bless else case.expected)
+    assert found.startswith("error["), "a case shows a fault"
     assert str(tmp_path) not in found, "files are named as the user named them"
 
 
 def test_cases_say_what_they_show() -> None:
     assert [c.name for c in CASES if not c.title.endswith(".")] == []
+
+
+def test_every_code_has_a_case() -> None:
+    assert set(CODES) - {c.code for c in CASES} == set()
+
+
+def test_the_page_of_errors_is_up_to_date(bless: bool) -> None:
+    if bless:
+        errors_page.PAGE.write_text(errors_page.page(), encoding="utf-8")
+    assert errors_page.PAGE.read_text(encoding="utf-8") == errors_page.page()

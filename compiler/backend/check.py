@@ -87,8 +87,8 @@ class _Check:
         if node.name.startswith("_") and node.name != "__init__":
             _refuse(node, f"the function {node.name}")
         inside = [n for statement in node.body for n in ast.walk(statement)]
-        if any(isinstance(n, ast.FunctionDef | ast.ClassDef) for n in inside):
-            _refuse(node, "a definition inside a function")
+        if any(isinstance(n, ast.FunctionDef | ast.ClassDef | ast.Import | ast.ImportFrom) for n in inside):
+            _refuse(node, "a definition or import inside a function")
         arguments = [*node.args.args, *node.args.kwonlyargs, *node.args.posonlyargs]
         arguments += [a for a in (node.args.vararg, node.args.kwarg) if a is not None]
         defaults = [*node.args.defaults, *node.args.kw_defaults]

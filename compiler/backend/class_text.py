@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from compiler.backend.expressions import Holes, Names, axes_comment
+from compiler.backend.freeze import freeze
 from compiler.backend.init_text import init_weights
 from compiler.backend.lengths import forward_lengths, method_lengths
 from compiler.backend.lines import broken, docstring, indented, wrapped
@@ -51,7 +52,8 @@ class ClassWriter:
         kept = [f"self.{a} = {a}" for a in arguments if a in self.holes.kept]
         if arguments or members:
             head = f"def __init__({', '.join(('self', *arguments))}):"
-            methods.insert(0, [head, *indented(["super().__init__()", *kept, *members])])
+            frozen = freeze(self.program) if self.is_root else []
+            methods.insert(0, [head, *indented(["super().__init__()", *kept, *members, *frozen])])
         out = [f"class {self.declaration.name}(nn.Module):", *indented(docstring(self._doc()))]
         for method in methods:
             if method:
@@ -92,19 +94,18 @@ class ClassWriter:
         head = f"def forward({', '.join(self._signature(names))}):"
         if not self.is_root:
             body = self._body(self.unit.actions, self.unit.outputs)
-            return [head, *indented(write_body(body, names, []))]
+            return [head, *indented(write_body(body, names))]
         program = self.program
         checked = {a.name for m in program.methods if m.is_stage for a in m.arguments}
         lengths = forward_lengths(program, names, checked)
+        first = next(iter(self.unit.outputs.values()))
         body = replace(
             self._body(staged(self.unit.actions, program.methods), self.unit.outputs),
-            cut=last_position(program.typed, next(iter(self.unit.outputs.values())))
-            if program.typed.cached
-            else None,
+            cut=last_position(program.typed, first) if program.typed.cached else None,
             output_class=output_class(self.declaration.name),
             maybe=self.unit.typed.block.maybe,
         )
-        return [head, *indented([*lengths.opening, *write_body(body, names, lengths.closing)])]
+        return [head, *indented(write_body(body, names, lengths))]
 
     def _body(self, actions: tuple[Action, ...], outputs: Mapping[str, Ref]) -> Body:
         holes = tuple(self._step_holes.get(id(a), []) for a in actions)
@@ -136,8 +137,8 @@ class ClassWriter:
             lengths = forward_lengths(self.program, names, ())
         else:
             lengths = method_lengths(self.program, names)
-        lines = [*lengths.opening, *write_body(body, names, lengths.closing)]
-        doc = docstring(wrapped(method.summary, 2)) if method.summary else []
+        lines = write_body(body, names, lengths)
+        doc = docstring(wrapped(method.summary, 2)) if method.summary.strip() else []
         return [f"def {method.name}({', '.join(['self', *arguments])}):", *indented([*doc, *lines])]
 
     # -- cache ----------------------------------------------------------------------------------------------
@@ -181,8 +182,8 @@ class ClassWriter:
 
     def _doc(self) -> list[str]:
         block = self.unit.typed.block
-        lines = wrapped(block.summary or f"The block `{block.name}`.", 1)
-        if block.source and not self.is_root:
+        lines = wrapped(block.summary.strip() or f"The block `{block.name}`.", 1)
+        if block.source.strip() and not self.is_root:
             lines += ["", *wrapped(block.source, 1)]
         ports = []
         for port in block.inputs:

@@ -41,8 +41,8 @@ def _imports(names: frozenset[str]) -> list[str]:
 
 def _header(program: Program) -> list[str]:
     root = program.typed.root.block
-    lines = wrapped(root.summary or root.name)
-    if root.source:
+    lines = wrapped(root.summary.strip() or root.name)
+    if root.source.strip():
         lines += ["", *wrapped(root.source)]
     return lines
 

@@ -11,6 +11,7 @@ from compiler.ir.values import Record, Value
 #: op -> the module that holds its weights; `{rank}` is the number of spatial axes
 _MODULES = {
     "linear": "nn.Linear",
+    "lora_linear": "LoraLinear",
     "embedding": "nn.Embedding",
     "layer_norm": "nn.LayerNorm",
     "rms_norm": "nn.RMSNorm",
@@ -47,7 +48,9 @@ def _by_kind(program: Program, common: Mapping[str, Value]) -> list[str]:
     for op in dict.fromkeys(owner.split(".")[0] for owner in common):
         of_op = [i for i in program.inits if i.owner.startswith(f"{op}.")]
         ranks = sorted({len(shapes[i.parameter]) - 2 for i in of_op if i.owner.endswith(".weight")})
-        kinds = list(dict.fromkeys(_MODULES[op].format(rank=rank) for rank in ranks))
+        kinds = list(dict.fromkeys(_MODULES[op].format(rank=rank) for rank in ranks)) or [_MODULES[op]]
+        if op == "lora_linear":
+            word = "if"  # it is a linear map too
         lines.append(
             f"    {word} isinstance(module, {kinds[0] if len(kinds) == 1 else '(' + ', '.join(kinds) + ')'}):"
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from compiler.backend.expressions import Names
 from compiler.ir.graph import Ref
@@ -13,10 +13,14 @@ from compiler.passes.infer_shapes import KEY_LENGTH
 
 @dataclass(frozen=True)
 class Lengths:
-    """The first lines of a method, and those before its return."""
+    """The first lines of a method, those before its return, and those behind the default of an input."""
 
     opening: list[str]
     closing: list[str]
+    given: Mapping[str, list[str]] = field(default_factory=dict[str, list[str]])
+
+
+NO_LENGTHS = Lengths([], [])
 
 
 def forward_lengths(program: Program, names: Names, checked: Collection[str]) -> Lengths:
@@ -26,19 +30,15 @@ def forward_lengths(program: Program, names: Names, checked: Collection[str]) ->
     opening = ['past = 0 if cache is None else cache["past"]']
     counted = _counted(program)
     bound = program.typed.graph.max_dims.get(KEY_LENGTH)
-    if any(p.name == counted and p.default is not None for p in program.root.unit.typed.block.inputs):
-        total = f"past + {counted}.shape[1]"  # not known before its default stands in
-        refusal = _refusal(total, str(bound.value)) if bound is not None else []
-        return Lengths([*opening, *_bounds(program, names, checked)], [*refusal, *_advance(total)])
     total = names.add(Ref("", "total"), "total")
-    opening.append(f"{total} = past + {counted}.shape[1]")
+    counting = [f"{total} = past + {counted}.shape[1]"]
     if bound is not None:
-        opening += _refusal(total, str(bound.value))
-    return Lengths([*opening, *_bounds(program, names, checked)], _advance(total))
-
-
-def _advance(total: str) -> list[str]:
-    return ["if cache is not None:", f'    cache["past"] = {total}']
+        counting += _refusal(total, str(bound.value))
+    closing = ["if cache is not None:", f'    cache["past"] = {total}']
+    bounds = _bounds(program, names, checked)
+    if any(p.name == counted and p.default is not None for p in program.root.unit.typed.block.inputs):
+        return Lengths([*opening, *bounds], closing, {counted: counting})
+    return Lengths([*opening, *counting, *bounds], closing)
 
 
 def method_lengths(program: Program, names: Names) -> Lengths:

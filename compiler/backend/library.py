@@ -122,3 +122,18 @@ class GroupedLinear(nn.Module):
         if self.bias is not None:
             y = y + self.bias.repeat_interleave(count, 0, output_size=x.shape[0])
         return y
+
+
+class LoraLinear(nn.Linear):
+    """A linear map with a trained low-rank addition: W x + alpha / rank * B A x (Hu et al. 2021)."""
+
+    def __init__(self, inside, outside, bias=True, rank=8, alpha=8.0, dropout=0.0):
+        super().__init__(inside, outside, bias=bias)
+        self.lora_a = nn.Parameter(torch.empty(rank, inside))
+        self.lora_b = nn.Parameter(torch.empty(outside, rank))
+        self.scale = alpha / rank
+        self.dropout = dropout
+
+    def forward(self, x):
+        low = F.linear(F.dropout(x, self.dropout, self.training), self.lora_a)
+        return F.linear(x, self.weight, self.bias) + F.linear(low, self.lora_b) * self.scale

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
 from compiler.backend.expressions import Names, Pending, Printer, axes_comment
+from compiler.backend.lengths import NO_LENGTHS, Lengths
 from compiler.backend.lines import WIDTH, commented
-from compiler.ir.actions import action_refs
+from compiler.backend.readers import find_readers, single_outputs, with_neighbours
 from compiler.ir.code import Lit, literals
 from compiler.ir.graph import Ref
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step
@@ -43,38 +43,39 @@ def action_literals(action: Action) -> list[Lit]:
             return [x for a in inner for x in action_literals(a)]
 
 
-def write_body(body: Body, names: Names, closing: list[str]) -> list[str]:
-    """The lines of a body. closing: what stands before the return.
+def write_body(body: Body, names: Names, lengths: Lengths = NO_LENGTHS) -> list[str]:
+    """The lines of a body. lengths: the checks that stand at its beginning, in it and before its return.
 
     A step with one reader moves into it. Where that makes a text too long, all operands in it get lines of
     their own, each in its place: what belongs together looks alike, in the order of the spec.
     """
     apart: frozenset[Ref] = frozenset()
     while True:
-        writer = _BodyWriter(body, names.copy(), apart)
-        lines = writer.write(closing)
+        writer = _BodyWriter(body, names.copy(), apart, lengths)
+        lines = writer.write()
         if not writer.crowded:
             return lines
-        apart |= _with_neighbours(writer.crowded, body.actions)
+        apart |= with_neighbours(writer.crowded, body.actions)
 
 
 class _BodyWriter:
     """One attempt: `apart` are the steps that keep a line of their own, `crowded` those that should."""
 
-    def __init__(self, body: Body, names: Names, apart: frozenset[Ref]) -> None:
+    def __init__(self, body: Body, names: Names, apart: frozenset[Ref], lengths: Lengths) -> None:
         self.body = body
+        self.lengths = lengths
         self.names = names
         self.apart = apart
         self.crowded: set[Ref] = set()
-        self.lines: list[str] = []
+        self.lines = list(lengths.opening)
         self.printer = Printer(body.declaration.unit.typed, names)
-        self.readers = _readers(body.actions, body.outputs)
-        self.single = _single_outputs(self.readers)
+        self.readers = find_readers(body.actions, body.outputs)
+        self.single = single_outputs(self.readers)
 
-    def write(self, closing: list[str]) -> list[str]:
+    def write(self) -> list[str]:
         for action, holes in zip(self.body.actions, self.body.holes, strict=True):
             self._action(action, holes)
-        self.lines += closing
+        self.lines += self.lengths.closing
         self._return()
         return self.lines
 
@@ -203,6 +204,7 @@ class _BodyWriter:
         value = self.printer.value(default.value)
         self.lines.append(f"if {target} is None:")
         self._line(f"{target} = {value}", self._comment(default.value), (default.value,), "    ")
+        self.lines += self.lengths.given.get(default.name, [])
 
     def _keep_last(self, target: Ref) -> None:
         if target == self.body.cut:
@@ -240,53 +242,6 @@ class _BodyWriter:
 
     def _comment(self, ref: Ref) -> str:
         return axes_comment([(u.typed, u.typed.type_of(ref).shape) for u in self.body.declaration.units])
-
-
-def _with_neighbours(crowded: set[Ref], actions: tuple[Action, ...]) -> set[Ref]:
-    """The steps, and those beside them that look alike: q, k and v are written alike or not at all."""
-    out = set(crowded)
-    for run in (actions, actions[::-1]):
-        for one, other in pairwise(run):
-            if (
-                isinstance(one, Step)
-                and isinstance(other, Step)
-                and one.targets[0] in out
-                and _alike(one, other)
-            ):
-                out.add(other.targets[0])
-    return out
-
-
-def _alike(one: Step, other: Step) -> bool:
-    return _outline(one) == _outline(other)
-
-
-def _outline(step: Step) -> list[object]:
-    """The text of a step without its values, literals and own member."""
-    own = f"self.{step.targets[0].node}("
-    return [p.replace(own, "self(") if isinstance(p, str) else type(p) for p in step.code.pieces]
-
-
-def _readers(actions: tuple[Action, ...], outputs: Mapping[str, Ref]) -> dict[Ref, list[Action | None]]:
-    """Who reads each value; None stands for the return."""
-    readers: dict[Ref, list[Action | None]] = {}
-    for action in actions:
-        for inner in action.actions if isinstance(action, Once) else (action,):
-            for ref in action_refs(inner):
-                readers.setdefault(ref, []).append(inner)
-    for ref in outputs.values():
-        readers.setdefault(ref, []).append(None)
-        if len(outputs) > 1:
-            readers[ref].append(None)  # it may be returned in two ways: alone, or among the outputs
-    return readers
-
-
-def _single_outputs(readers: Mapping[Ref, list[Action | None]]) -> set[str]:
-    """Nodes of which one output is read: it goes by the node's name."""
-    outputs: dict[str, set[str]] = {}
-    for ref in readers:
-        outputs.setdefault(ref.node, set()).add(ref.port)
-    return {node for node, ports in outputs.items() if len(ports) == 1}
 
 
 def _loop_head(loop: Loop) -> str:

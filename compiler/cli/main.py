@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from compiler.cli import build, check, emit, list_specs, schema, show, weights
+from compiler.cli import build, check, emit, from_hf, list_specs, schema, show, weights
 from compiler.diagnostics.diagnostic import CompileError
 from compiler.diagnostics.render import render_json
 from compiler.version import VERSION
@@ -19,7 +19,7 @@ from compiler.version import VERSION
 DONE, INPUT, USAGE, INTERNAL = range(4)
 INTERRUPTED, PIPE_CLOSED = 130, 141  # what a shell reports for SIGINT and SIGPIPE
 DEBUG_VARIABLE = "BLOCKWRIGHT_DEBUG"
-_VERBS = (list_specs, show, check, build, emit, weights, schema)
+_VERBS = (list_specs, show, check, build, emit, weights, from_hf, schema)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,1 @@
+"""The levels between a spec and its text: graph, typed graph, program."""

@@ -46,5 +46,3 @@ def action_pieces(action: Action) -> list[Piece]:
             return []
         case Once(actions=inner):
             return [p for a in inner for p in action_pieces(a)]
-
-

@@ -1,7 +1,8 @@
-"""Pieces of PyTorch text, with their holes kept: values, literals and sizes stay typed until the text is written.
+"""Pieces of PyTorch text, with their holes kept: values,
+literals and sizes stay typed until the text is written.
 
-Nothing of a spec enters the text but through these types, so what stands there is an identifier, a literal, or a
-string of the compiler's own.
+Nothing of a spec enters the text but through these types, so what stands there is an identifier, a literal,
+or a string of the compiler's own.
 """
 
 from __future__ import annotations
@@ -43,7 +44,9 @@ class Size:
 
 @dataclass(frozen=True)
 class State:
-    """A name the compiler provides: `past`, the `cache` of this module, or the part of it that `member` keeps."""
+    """A name the compiler provides: `past`, the `cache` of this module,
+    or the part of it that `member` keeps.
+    """
 
     name: str
     member: str = ""
@@ -60,6 +63,7 @@ class Code:
     binds: int = ATOM
 
     def refs(self) -> tuple[Ref, ...]:
+        """The values that the code reads."""
         return tuple(p.ref for p in self.pieces if isinstance(p, Var))
 
     def __add__(self, other: Code) -> Code:

@@ -15,6 +15,8 @@ Monomial = tuple[str, ...]  # sorted symbols, repeated for powers: T*T*B is ("B"
 
 
 class Proof(Enum):
+    """What is known of a claim about dims."""
+
     PROVED = "proved"
     REFUTED = "refuted"
     UNKNOWN = "unknown"
@@ -37,6 +39,7 @@ class Dim:
 
     @property
     def symbols(self) -> frozenset[str]:
+        """The names in the polynomial."""
         return frozenset(s for monomial, _ in self.terms for s in monomial)
 
     def __add__(self, other: Dim) -> Dim:
@@ -54,7 +57,7 @@ class Dim:
     def exact_div(self, other: Dim) -> Dim | None:
         """The quotient when `other` is one monomial that divides every term, else None."""
         if len(other.terms) != 1:
-            return dim(1) if self == other else None
+            return dim(1) if self == other and self.terms else None
         ((by, factor),) = other.terms
         out: list[tuple[Monomial, int]] = []
         for monomial, coefficient in self.terms:
@@ -69,6 +72,7 @@ class Dim:
         return _normal(out)
 
     def floor_div(self, other: Dim) -> Dim:
+        """The quotient rounded down; a symbol of its own where it is not exact."""
         exact = self.exact_div(other)
         if exact is not None:
             return exact
@@ -84,6 +88,8 @@ class Dim:
         if difference.constant is not None:
             return Proof.PROVED if difference.constant == 0 else Proof.REFUTED
         coefficients = [c for _, c in difference.terms]
+        if not all(s.isidentifier() for s in difference.symbols):
+            return Proof.UNKNOWN  # `T // 2` may be 0, `(T - 9) // 2` less
         if all(c > 0 for c in coefficients) or all(c < 0 for c in coefficients):
             return Proof.REFUTED
         return Proof.UNKNOWN
@@ -115,14 +121,17 @@ class Dim:
 
 
 def dim(value: int) -> Dim:
+    """A number as a dim."""
     return Dim((((), value),)) if value else Dim(())
 
 
 def symbol(name: str) -> Dim:
+    """A name as a dim."""
     return Dim((((name,), 1),))
 
 
 def product(dims: Iterable[Dim]) -> Dim:
+    """The product, 1 for none."""
     return reduce(Dim.__mul__, dims, dim(1))
 
 

@@ -1,7 +1,8 @@
 """The resolved graph: names bound, blocks expanded, closures lifted into inputs. Types are still unknown.
 
-A Block is one instance of a block definition; a Repeat elaborates each distinct layer once. Every Ref is local to
-its block: what an inner block captures from an outer one arrives through an input port of its own.
+A Block is one instance of a block definition; a Repeat elaborates each distinct layer once.
+Every Ref is local to its
+block: what an inner block captures from an outer one arrives through an input port of its own.
 """
 
 from __future__ import annotations
@@ -126,6 +127,7 @@ class Block:
     maybe: frozenset[str] = frozenset()  # outputs that may be None when the module runs
 
     def input(self, name: str) -> InputPort:
+        """The port of that name."""
         return next(p for p in self.inputs if p.name == name)
 
 
@@ -142,12 +144,38 @@ class Method:
 
 @dataclass(frozen=True)
 class InitRule:
-    """Initial values of the weights that `pattern` reaches: an op weight (`linear.weight`) or a path with `*`."""
+    """Initial values of the weights that `pattern` reaches:
+    an op weight (`linear.weight`) or a path with `*`.
+    """
 
     pattern: str
     value: Value
     span: Span
     by_path: bool
+
+
+@dataclass(frozen=True)
+class Path:
+    """A path with `*` as written: `h.*.attn.q`."""
+
+    text: str
+    span: Span
+
+    def reaches(self, name: str) -> bool:
+        """Whether a path, or the beginning of one, is what this one says."""
+        own, parts = self.text.split("."), name.split(".")
+        return len(own) <= len(parts) and all(o in ("*", p) for o, p in zip(own, parts, strict=False))
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """Low-rank additions to the linear maps at some paths; everything but these and `train` is frozen."""
+
+    at: tuple[Path, ...]
+    train: tuple[Path, ...]
+    rank: int
+    alpha: float
+    dropout: float
 
 
 @dataclass(frozen=True)
@@ -161,3 +189,4 @@ class Graph:
     methods: tuple[Method, ...]
     init: tuple[InitRule, ...]
     io: Mapping[str, Value]
+    adapters: Adapters | None = None

@@ -32,7 +32,9 @@ class AttrDecl:
 
 @dataclass(frozen=True)
 class Weight:
-    """A learnable tensor of an op: its state-dict segment, shape, and initial values if the spec gives no rule."""
+    """A learnable tensor of an op: its state-dict segment, shape,
+    and initial values if the spec gives no rule.
+    """
 
     name: str
     shape: tuple[Dim, ...]
@@ -81,6 +83,7 @@ class OpCall:
 
 
 def no_cost(call: OpCall, typing: Typing) -> Dim:
+    """The cost rule of an op that only moves values."""
     return dim(0)
 
 
@@ -98,7 +101,8 @@ class OpDef:
     """A primitive of the language.
 
     open_inputs: input ports are named by the user (`map`).
-    outputs: output ports; None when the node's inputs name them (`cache`), or the keys of the attribute `named_by`.
+    outputs: output ports; None when the node's inputs name them (`cache`),
+    or the keys of the attribute `named_by`.
     positionwise: a position's output depends on that position alone, for every axis but the last.
     """
 
@@ -116,7 +120,9 @@ class OpDef:
     identity_when: Mapping[str, Value] = field(default_factory=dict[str, Value])
 
     def attr(self, name: str) -> AttrDecl | None:
+        """The attribute of that name."""
         return next((a for a in self.attrs if a.name == name), None)
 
     def port(self, name: str) -> PortDecl | None:
+        """The input of that name."""
         return next((p for p in self.inputs if p.name == name), None)

@@ -18,9 +18,11 @@ class Parameter:
     shape: tuple[int, ...]
     dtype: str  # "float": the dtype the module is built in; otherwise a torch dtype name
     span: Span  # the spec's line that declares it
+    adapter: bool = False  # an addition that the spec's checkpoints do not hold
 
     @property
     def numel(self) -> int:
+        """The number of elements."""
         count = 1
         for size in self.shape:
             count *= size

@@ -1,4 +1,6 @@
-"""The program: classes, members, steps, in the order they will be written. What emit prints and plans are made on."""
+"""The program: classes, members, steps, in the order they will be written.
+What emit prints and plans are made on.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,8 @@ class Argument:
 
 @dataclass(frozen=True)
 class Step:
-    """An assignment. Runs only if no value of `guard` is None; its targets are None, or `fallback`, otherwise.
+    """An assignment. Runs only if no value of `guard` is None; its targets are None, or
+    `fallback`, otherwise.
 
     inline: its text may move into its single reader.
     """
@@ -54,7 +57,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Loop:
-    """`x = start; for layer in self.member: x = layer(x, ...)`. order: the modules to run if not each once in turn."""
+    """`x = start; for layer in self.member: x = layer(x, ...)`.
+
+    order: the modules to run, if not each once in turn.
+    """
 
     target: Ref
     member: str
@@ -113,6 +119,7 @@ class Unit:
 
     @property
     def path(self) -> str:
+        """Where the instance stands in the spec."""
         return self.typed.block.path
 
 
@@ -131,6 +138,7 @@ class ClassDecl:
 
     @property
     def unit(self) -> Unit:
+        """The first instance, from which the text is written."""
         return self.units[0]
 
 
@@ -169,8 +177,10 @@ class Program:
 
     @property
     def name(self) -> str:
+        """The spec's name."""
         return self.typed.root.block.name
 
     @property
     def root(self) -> ClassDecl:
+        """The class of the whole model."""
         return self.classes[-1]

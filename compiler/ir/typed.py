@@ -53,15 +53,18 @@ class TypedBlock:
     nodes: tuple[TypedNode, ...]
 
     def type_of(self, ref: Ref) -> TensorType:
+        """The type of a value in the block."""
         if ref.node in self.inputs:
             return self.inputs[ref.node]
         return self.node(ref.node).outputs[ref.port]
 
     def node(self, name: str) -> TypedNode:
+        """The node of that name."""
         return next(n for n in self.nodes if n.node.name == name)
 
     @property
     def flops(self) -> Dim:
+        """The cost of the block's nodes."""
         total = dim(0)
         for node in self.nodes:
             total = total + node.flops

@@ -16,17 +16,21 @@ class TensorType:
 
     @property
     def rank(self) -> int:
+        """The number of axes."""
         return len(self.shape)
 
     @property
     def numel(self) -> Dim:
+        """The number of elements."""
         return product(self.shape)
 
     @property
     def is_float(self) -> bool:
+        """Whether the elements are floating-point numbers."""
         return self.dtype.startswith(("float", "bfloat"))
 
     def axes(self) -> str:
+        """The shape as it is written: `[B, T, 768]`."""
         return "[" + ", ".join(str(d) for d in self.shape) + "]"
 
     def __str__(self) -> str:

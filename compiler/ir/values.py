@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from compiler.ir.dims import Dim, Proof, dim
-from compiler.syntax.expr import Binary, Call, Const, Expr, IfElse, Item, ListExpr, Name, Unary
+from compiler.syntax.expr import Binary, Call, Const, Expr, IfElse, Item, ListExpr, Name, Unary, children
 
 Number = int | float | Fraction
 Value = Any  # int | float | Fraction | bool | str | None | Dim | tuple[Value, ...] | a closure of `resolve`
@@ -51,6 +51,7 @@ class Record:
         return "{" + ", ".join(f"{k}: {spell(v)}" for k, v in self.items) + "}"
 
     def get(self, name: str) -> Value:
+        """The value of a name, null where it has none."""
         return dict(self.items).get(name)
 
 
@@ -78,16 +79,7 @@ def evaluate(expr: Expr, lookup: Lookup) -> Value:
             if isinstance(first, Residual):
                 return Residual(expr, (first, evaluate(right, lookup)))
             return evaluate(right, lookup) if truth(first) == (op == "and") else first
-        case Unary(operand=operand):
-            args: tuple[Value, ...] = (evaluate(operand, lookup),)
-        case Binary(left=left, right=right):
-            args = (evaluate(left, lookup), evaluate(right, lookup))
-        case Call(args=parts):
-            args = tuple(evaluate(a, lookup) for a in parts)
-        case Item(value=value, index=index):
-            args = (evaluate(value, lookup), evaluate(index, lookup))
-        case ListExpr(items=items):
-            args = tuple(evaluate(i, lookup) for i in items)
+    args = tuple(evaluate(part, lookup) for part in children(expr))
     if any(isinstance(a, Residual) for a in args):
         return Residual(expr, args)
     return apply(expr, args)
@@ -97,8 +89,6 @@ def force(value: Value, dims: Callable[[DimName], Value]) -> Value:
     """A value with its dimensions filled in. Residuals of `map` inputs (Names) stay."""
     if isinstance(value, tuple):
         return tuple(force(v, dims) for v in value)
-    if isinstance(value, Record):
-        return Record(tuple((k, force(v, dims)) for k, v in value.items))
     if isinstance(value, Record):
         return Record(tuple((k, force(v, dims)) for k, v in value.items))
     if not isinstance(value, Residual):
@@ -140,6 +130,7 @@ def apply(expr: Expr, args: tuple[Value, ...]) -> Value:
 
 
 def truth(value: Value) -> bool:
+    """The value as a condition: a bool, or null as false."""
     if isinstance(value, bool):
         return value
     if value is None:
@@ -148,6 +139,7 @@ def truth(value: Value) -> bool:
 
 
 def number(value: Value) -> Any:
+    """The value, which must be a number or a dim."""
     if isinstance(value, bool) or not isinstance(value, int | float | Fraction | Dim):
         raise ValueFault(f"`{spell(value)}` is not a number")
     return value
@@ -156,9 +148,9 @@ def number(value: Value) -> Any:
 def normal(value: Value) -> Value:
     """Whole fractions and constant sizes as ints."""
     if isinstance(value, Fraction) and value.denominator == 1:
-        return int(value)
+        value = int(value)
     if isinstance(value, Dim) and value.constant is not None:
-        return value.constant
+        value = value.constant
     if isinstance(value, int) and abs(value) > 2**63:
         raise ValueFault("the number is larger than 2^63")
     if isinstance(value, Fraction) and max(abs(value.numerator), value.denominator) > 2**63:
@@ -170,6 +162,7 @@ _COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 
 
 def compare(op: str, a: Value, b: Value) -> bool:
+    """A comparison, where it can be decided."""
     if op in ("==", "!="):
         if isinstance(a, Dim) or isinstance(b, Dim):
             proof = as_dim(a).compare(as_dim(b))
@@ -195,6 +188,7 @@ def as_dim(value: Value) -> Dim:
 
 
 def arithmetic(op: str, a: Value, b: Value) -> Value:
+    """An operation on two numbers or dims."""
     if op == "+" and isinstance(a, str) and isinstance(b, str):
         return a + b
     x, y = number(a), number(b)
@@ -219,7 +213,13 @@ def _number_arithmetic(op: str, x: Any, y: Any) -> Value:
         if x < 0:
             raise ValueFault(f"a root of the negative number {x}")
         return float(x) ** float(y)
-    return {"+": lambda: x + y, "-": lambda: x - y, "*": lambda: x * y, "//": lambda: x // y, "%": lambda: x % y}[op]()
+    return {
+        "+": lambda: x + y,
+        "-": lambda: x - y,
+        "*": lambda: x * y,
+        "//": lambda: x // y,
+        "%": lambda: x % y,
+    }[op]()
 
 
 def _dim_arithmetic(op: str, x: Any, y: Any) -> Value:
@@ -231,6 +231,8 @@ def _dim_arithmetic(op: str, x: Any, y: Any) -> Value:
             out = out * x
         return out
     left, right = as_dim(x), as_dim(y)
+    if right.constant == 0 and op in ("/", "//", "%"):
+        raise ValueFault(f"division by zero in `{spell(x)} {op} {spell(y)}`")
     if op == "/":
         quotient = left.exact_div(right)
         if quotient is None:
@@ -244,6 +246,7 @@ def _dim_arithmetic(op: str, x: Any, y: Any) -> Value:
 
 
 def call(name: str, args: tuple[Value, ...]) -> Value:
+    """A function of the grammar."""
     if name == "len":
         if isinstance(args[0], tuple):
             return len(args[0])

@@ -107,17 +107,19 @@ def _concat(call: OpCall) -> Typing:
     types = call.lists["x"]
     axis = axis_of(call, types[0])
     total = dim(0)
-    for found in types:
+    ports = [f"x[{n}]" for n in range(len(types))]
+    for port, found in zip(ports, types, strict=True):
         if found.rank != types[0].rank:
-            raise OpFault(
-                "shape-mismatch", f"{types[0].axes()} and {found.axes()} have different ranks", port="x"
-            )
+            message = f"{types[0].axes()} and {found.axes()} have different ranks"
+            raise OpFault("shape-mismatch", message, port=port)
         for k, (a, b) in enumerate(zip(types[0].shape, found.shape, strict=True)):
-            if k != axis and a.compare(b) is not Proof.PROVED:
-                raise OpFault("shape-mismatch", f"axis {k} is {a} in one input and {b} in another", port="x")
+            proof = a.compare(b)
+            if k != axis and proof is not Proof.PROVED:
+                code = "shape-mismatch" if proof is Proof.REFUTED else "shape-unknown"
+                raise OpFault(code, f"axis {k} is {a} in `x[0]` and {b} in `{port}`", port=port)
         total = total + found.shape[axis]
     shape = (*types[0].shape[:axis], total, *types[0].shape[axis + 1 :])
-    return Typing({"y": TensorType(common_dtype(list(types), ["x"] * len(types)), shape)})
+    return Typing({"y": TensorType(common_dtype(list(types), ports), shape)})
 
 
 def slice_bounds(call: OpCall) -> tuple[int, int | None]:

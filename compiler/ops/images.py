@@ -6,7 +6,12 @@ from compiler.ir.dims import Dim, dim, product
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, Typing, Weight, per_element
 from compiler.ir.types import TensorType
 from compiler.ops.linear import spatial
+from compiler.ops.patterns import need_float
 from compiler.ops.sources import sizes
+
+
+#: number of axes -> how they are resized
+_MODES = {1: ("nearest", "linear"), 2: ("nearest", "bilinear", "bicubic"), 3: ("nearest", "trilinear")}
 
 
 def _grid(call: OpCall) -> TensorType:
@@ -18,6 +23,7 @@ def _grid(call: OpCall) -> TensorType:
 
 def _conv_transpose(call: OpCall) -> Typing:
     x = _grid(call)
+    need_float(x, "a convolution", weighted=True)
     rank = x.rank - 2
     kernel = spatial(call.attrs["kernel"], rank, "kernel", 1)
     stride = spatial(call.attrs["stride"], rank, "stride", 1)
@@ -27,6 +33,8 @@ def _conv_transpose(call: OpCall) -> Typing:
         (size - dim(1)) * dim(s) + dim(k - 2 * p)
         for size, k, s, p in zip(x.shape[2:], kernel, stride, padding, strict=True)
     ]
+    if any(size.constant is not None and size.constant < 1 for size in axes):
+        raise OpFault("bad-dim", f"the padding leaves nothing of {x.axes()}", attr="padding")
     weights = [Weight("weight", (x.shape[1], out, *map(dim, kernel)), "linear")]
     if call.attrs["bias"]:
         weights.append(Weight("bias", (out,), "zeros"))
@@ -39,6 +47,7 @@ def _conv_transpose_cost(call: OpCall, typing: Typing) -> Dim:
 
 def _group_norm(call: OpCall) -> Typing:
     x, groups = _grid(call), call.size("groups")
+    need_float(x, "a norm", weighted=bool(call.attrs["affine"]))
     if x.shape[1].exact_div(groups) is None:
         raise OpFault(
             "shape-mismatch", f"{x.shape[1]} channels are not divisible by {groups} groups", attr="groups"
@@ -53,6 +62,12 @@ def _interpolate(call: OpCall) -> Typing:
         raise OpFault(
             "bad-dim", f"{x.axes()} has {x.rank - 2} axes to resize, `size` names {len(target)}", attr="size"
         )
+    mode, antialias = str(call.attrs["mode"]), call.attrs["antialias"]
+    if mode not in _MODES[len(target)]:
+        known = " or ".join(_MODES[len(target)])
+        raise OpFault("bad-value", f"{x.axes()} is resized by {known}, not {mode}", attr="mode")
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise OpFault("bad-value", f"`{mode}` has no antialiasing", attr="antialias")
     return Typing({"y": TensorType(x.dtype, (*x.shape[:2], *target))})
 
 
@@ -71,7 +86,7 @@ CONV_TRANSPOSE = OpDef(
 )
 GROUP_NORM = OpDef(
     "group_norm",
-    "Normalised over groups of channels and all of space; one channel a group is instance norm (Wu and He 2018).",
+    "Normalised over groups of channels and all of space; one channel each is instance norm (Wu and He 2018).",
     _group_norm,
     attrs=(
         AttrDecl("groups", "size", required=True),

@@ -23,6 +23,20 @@ def _linear(call: OpCall) -> Typing:
     return Typing({"y": TensorType(x.dtype, (*x.shape[:-1], out))}, tuple(weights))
 
 
+def _lora_linear(call: OpCall) -> Typing:
+    """A linear map's weights, and a [rank, I] and [O, rank] beside them."""
+    plain = _linear(call)
+    weight = plain.weights[0]
+    rank = call.size("rank")
+    low = (Weight("lora_a", (rank, weight.shape[1]), "linear"), Weight("lora_b", (weight.shape[0], rank), "zeros"))
+    return Typing(plain.outputs, (*plain.weights, *low))
+
+
+def _lora_cost(call: OpCall, typing: Typing) -> Dim:
+    low = dim(2) * call.size("rank") * (call.inputs["x"].numel + typing.outputs["y"].numel)
+    return _linear_cost(call, typing) + low
+
+
 def _linear_cost(call: OpCall, typing: Typing) -> Dim:
     return dim(2) * typing.outputs["y"].numel * call.inputs["x"].shape[-1]
 
@@ -121,6 +135,19 @@ LINEAR = OpDef(
     _linear,
     attrs=(AttrDecl("out", "size", required=True), AttrDecl("bias", "bool", True)),
     cost=_linear_cost,
+    positionwise=True,
+)
+LORA_LINEAR = OpDef(
+    "lora_linear",
+    "A linear map with a trained low-rank addition: W x + alpha / rank * B A x (Hu et al. 2021).",
+    _lora_linear,
+    attrs=(
+        *LINEAR.attrs,
+        AttrDecl("rank", "size", required=True),
+        AttrDecl("alpha", "float", required=True),
+        AttrDecl("dropout", "float", 0.0),
+    ),
+    cost=_lora_cost,
     positionwise=True,
 )
 CONV = OpDef(

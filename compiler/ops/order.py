@@ -6,6 +6,7 @@ from compiler.ir.dims import Dim, dim
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, Weight, per_element
 from compiler.ir.types import TensorType
 from compiler.ops.axes import axis_of
+from compiler.ops.patterns import need_float
 from compiler.ops.sources import sizes
 
 
@@ -19,7 +20,9 @@ def _topk(call: OpCall) -> Typing:
     x, k = call.inputs["x"], call.size("k")
     axis = axis_of(call, x)
     size = x.shape[axis].constant
-    if size is not None and k.constant is not None and k.constant > size:
+    if x.dtype == "bool" or k.constant is None:
+        raise OpFault("bad-value", f"a fixed number of the largest numbers, not {k} of {x}", attr="k")
+    if size is not None and k.constant > size:
         raise OpFault("bad-dim", f"the {k} largest of {size}", attr="k")
     shape = (*x.shape[:axis], k, *x.shape[axis + 1 :])
     return Typing({"value": TensorType(x.dtype, shape), "index": TensorType("int", shape)})
@@ -28,17 +31,21 @@ def _topk(call: OpCall) -> Typing:
 def _cumulate(call: OpCall) -> Typing:
     x = call.inputs["x"]
     axis_of(call, x)
-    return Typing({"y": TensorType("int" if x.dtype == "bool" else x.dtype, x.shape)})
+    return Typing({"y": TensorType(x.dtype if x.is_float else "int", x.shape)})
 
 
 def _random(call: OpCall) -> Typing:
-    return Typing({"y": TensorType("float", sizes(call, "shape"))})
+    like = call.inputs["like"]
+    if not like.is_float:
+        raise OpFault("dtype-mismatch", f"random numbers are floats, like {like} they are none", port="like")
+    return Typing({"y": TensorType(like.dtype, sizes(call, "shape"))})
 
 
 def _grouped_linear(call: OpCall) -> Typing:
     x, count = call.inputs["x"], call.inputs["count"]
     groups, out = call.size("num"), call.size("out")
-    if x.rank != 2 or count.rank != 1 or count.is_float:
+    need_float(x, "a linear map", weighted=True)
+    if x.rank != 2 or count.rank != 1 or count.dtype != "int":
         raise OpFault(
             "shape-mismatch", f"needs rows [R, I] and a count per group, found {x} and {count}", port="x"
         )
@@ -73,9 +80,9 @@ TOPK = OpDef(
 CUMULATE = OpDef("cumulate", "Running sums along an axis.", _cumulate, attrs=(_AXIS,), cost=per_element(1))
 RANDOM = OpDef(
     "random",
-    "Random numbers: uniform in [0, 1) or standard normal.",
+    "Random numbers of the dtype and on the device of `like`: uniform in [0, 1) or standard normal.",
     _random,
-    inputs=(PortDecl("like", optional=True),),
+    inputs=(PortDecl("like"),),
     attrs=(
         AttrDecl("shape", "sizes", required=True),
         AttrDecl("dist", "str", "uniform", choices=("uniform", "normal")),

@@ -71,7 +71,7 @@ def _activation(call: OpCall) -> Typing:
 
 def _elementwise(call: OpCall) -> Typing:
     types = list(call.lists["x"])
-    ports = ["x"] * len(types)
+    ports = [f"x[{k}]" for k in range(len(types))]
     return Typing({"y": TensorType(common_dtype(types, ports), broadcast(types, ports))})
 
 

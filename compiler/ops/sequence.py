@@ -73,7 +73,7 @@ def _attention_cost(call: OpCall, typing: Typing) -> Dim:
 
 def _attention_mask(call: OpCall) -> Typing:
     x, mask = call.inputs.get("x"), call.inputs.get("mask")
-    if x is None and (mask is None or call.attrs["causal"]):
+    if (x if call.attrs["causal"] else mask) is None:
         raise OpFault("missing-input", "a causal mask needs the queries `x`, any other a `mask`")
     if x is not None:
         need(x.rank > 1, f"`x` needs axes [B, T, ...], found {x.axes()}", "x")
@@ -88,10 +88,11 @@ def _attention_mask(call: OpCall) -> Typing:
 
 
 def _rotation(call: OpCall) -> Typing:
-    angle = call.inputs["angle"]
+    angle, like = call.inputs["angle"], call.inputs["like"]
     need(angle.rank == 3 and angle.is_float, f"`angle` is float[B, T, F], found {angle}", "angle")
+    need(like.is_float, f"`like` is what will be rotated, found {like}", "like")
     batch, length, count = angle.shape
-    return Typing({"y": TensorType("float", (dim(2), batch, dim(1), length, dim(2) * count))})
+    return Typing({"y": TensorType(like.dtype, (dim(2), batch, dim(1), length, dim(2) * count))})
 
 
 def _rotate(call: OpCall) -> Typing:

@@ -14,6 +14,7 @@ _ALL: tuple[OpDef, ...] = (
     sources.POSITIONS,
     sources.EMBEDDING,
     linear.LINEAR,
+    linear.LORA_LINEAR,
     linear.CONV,
     linear.EINSUM,
     norms.LAYER_NORM,

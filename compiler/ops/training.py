@@ -10,7 +10,7 @@ from compiler.ops.axes import axis_of
 
 def _cross_entropy(call: OpCall) -> Typing:
     x, labels = call.inputs["x"], call.inputs["labels"]
-    if not x.is_float or labels.is_float or labels.rank != x.rank - 1:
+    if not x.is_float or labels.dtype != "int" or labels.rank != x.rank - 1:
         raise OpFault(
             "shape-mismatch", f"needs scores [..., V] and labels [...], found {x} and {labels}", port="labels"
         )

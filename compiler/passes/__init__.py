@@ -1,0 +1,1 @@
+"""The phases from a parsed spec to a program, and their helpers."""

@@ -53,7 +53,7 @@ class Binder:
         if axes is None:
             raise self.diagnostics.error(
                 "shape-mismatch",
-                f"`{port.name}` of {self.title} is {pattern}, but receives {found}: the number of axes differs",
+                f"`{port.name}` of {self.title} is {pattern}, but receives {found}: another number of axes",
                 span,
                 notes=(Note("the input is declared here", port.span),),
             )
@@ -80,14 +80,14 @@ class Binder:
             notes.insert(
                 0, Note(f"`{name}` = {expected} comes from `{origin.port}`: {origin.found}", origin.span)
             )
-        label = name or "the axis"
         refuted = proof is Proof.REFUTED
+        label = f"{name} = {expected}" if name is not None and name != str(expected) else str(expected)
         clash = (
             f"but receives {size}" if refuted else f"which cannot be proved equal to the {size} it receives"
         )
         raise self.diagnostics.error(
             "shape-mismatch" if refuted else "shape-unknown",
-            f"`{port.name}` of {self.title} has {label} = {expected}, {clash} in {found.axes()}",
+            f"`{port.name}` of {self.title} has {label}, {clash} in {found.axes()}",
             span,
             label=str(found),
             notes=tuple(notes),

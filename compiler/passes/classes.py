@@ -1,7 +1,7 @@
 """Which block instances become one class: equal structure, whatever their literals.
 
-A literal that is the same in all instances stands in the text; literals that vary become constructor arguments, one
-per distinct series of values, named after the block's param or dim that has those values.
+A literal that is the same in all instances stands in the text; literals that vary become constructor
+arguments, one per distinct series of values, named after the block's param or dim that has those values.
 """
 
 from __future__ import annotations
@@ -45,12 +45,25 @@ def _collect(unit: Unit, order: list[Unit]) -> None:
 def _key(unit: Unit, keys: dict[int, Key]) -> Key:
     """Everything of a unit but its literals."""
     members = tuple(
-        (m.name, m.code and _shape(m.code), tuple(keys[id(c)] for c in m.children), _layout(m.layers)) for m in unit.members
+        (m.name, m.code and _shape(m.code), tuple(keys[id(c)] for c in m.children), _layout(m.layers))
+        for m in unit.members
     )
     actions = tuple(_action_shape(a) for a in unit.actions)
-    slots = tuple((s.name, tuple(tuple(str(d) if d.constant is None else "" for d in x) for x in s.shapes)) for s in unit.slots)
+    slots = tuple(
+        (s.name, tuple(tuple(str(d) if d.constant is None else "" for d in x) for x in s.shapes))
+        for s in unit.slots
+    )
     outputs = tuple(unit.outputs.items())
-    return (unit.typed.block.name, unit.arguments, members, actions, slots, outputs, unit.uses_past, unit.uses_cache)
+    return (
+        unit.typed.block.name,
+        unit.arguments,
+        members,
+        actions,
+        slots,
+        outputs,
+        unit.uses_past,
+        unit.uses_cache,
+    )
 
 
 def _layout(layers: tuple[int, ...] | None) -> object:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 
-from compiler.diagnostics.diagnostic import Note
+from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note
 from compiler.ir.dims import Dim, dim
-from compiler.ir.graph import Block
+from compiler.ir.graph import Block, Node, OpNode, Ref
+from compiler.ir.opdef import OpFault
+from compiler.ir.types import TensorType
 from compiler.ir.values import Value, ValueFault, spell
-from compiler.passes.bind import Binder
+from compiler.passes.bind import UNPROVED, Binder
 from compiler.source.text import Span
 
 _WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -34,6 +37,29 @@ def value_notes(written: Span, block: Block, binder: Binder) -> tuple[Note, ...]
     if block.path:
         notes.append(Note(f"the block `{block.name}` is used here", block.span))
     return tuple(notes)
+
+
+def input_notes(node: Node, types: Mapping[Ref, TensorType], spans: Mapping[str, Span]) -> tuple[Note, ...]:
+    """What a node receives at each port, and where that was made."""
+    notes: list[Note] = []
+    for port, refs in node.inputs.items():
+        many = isinstance(refs, tuple)
+        for k, ref in enumerate(refs if isinstance(refs, tuple) else (refs,)):
+            label = f"{port}[{k}]" if many else port
+            notes.append(Note(f"`{label}` is {types[ref]}, from `{ref.node}`", spans.get(ref.node)))
+    return tuple(notes)
+
+
+def op_fault(
+    fault: OpFault, node: Node, action: OpNode, notes: tuple[Note, ...], diagnostics: Diagnostics
+) -> Abort:
+    """An op's refusal as a diagnostic, at the input or attribute that disagrees."""
+    span = node.input_spans.get(fault.port, node.span)
+    if fault.attr in action.attrs:
+        span = action.attrs[fault.attr].span
+    cure = UNPROVED if fault.code == "shape-unknown" else fault.help
+    message = f"`{node.name}` ({action.op}): {fault.message}"
+    return diagnostics.error(fault.code, message, span, notes=notes, help=cure)
 
 
 def size_of(name: str, block: Block, binder: Binder) -> Dim | None:

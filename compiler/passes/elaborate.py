@@ -74,6 +74,7 @@ class Elaborator:
         scope.vague = bool(scope.broken)
         scope.dims = dim_names(inputs, body)
         scope.reserved = {str(k) for k in body.nodes} | {d.name for d in inputs}
+        scope.removed = {str(t.value): t.span for t in body.remove}
         scope.later = {str(k): k.span for k in body.nodes}
         for port in inputs:
             if wires is None:
@@ -162,7 +163,7 @@ class Elaborator:
         return Instance(block, {n: b.ref for n, b in scope.captures.items()})
 
     def _check_growth(self, target: Target, path: str, span: Span) -> None:
-        """Blocks may use themselves (on smaller params) but not without end. Raises Abort after reporting, once."""
+        """Blocks may use themselves (on smaller params) but not without end. Raises Abort, reports once."""
         self.instances += 1
         if self.is_endless:
             raise Abort(path)

@@ -19,7 +19,9 @@ from compiler.passes.infer_shapes import KEY_LENGTH
 
 @dataclass(frozen=True)
 class Request:
-    """A preparation that a block needs: the op, the value it prepares (None: positions alone), and the result."""
+    """A preparation that a block needs: the op, the value it prepares (None: positions alone),
+    and the result.
+    """
 
     op: str
     source: Ref | None
@@ -112,7 +114,9 @@ class _Hoist:
         batch, keys = (dim(1), keys) if mask is None else block.type_of(mask).shape
         result = TensorType("bool", (batch, dim(1), length if causal else dim(1), keys))
         counted = length if causal else dim(1)
-        return {"mask": Request("attention_mask", mask, (("causal", causal), ("window", window)), result, counted)}
+        return {
+            "mask": Request("attention_mask", mask, (("causal", causal), ("window", window)), result, counted)
+        }
 
 
 def _passes(source: Ref | None, block: TypedBlock) -> bool:
@@ -199,14 +203,19 @@ def _with_children(typed: TypedNode, children: tuple[TypedBlock, ...]) -> TypedN
 def _with_ports(
     typed: TypedBlock, nodes: tuple[TypedNode, ...], asked: Mapping[str, Request], is_root: bool
 ) -> TypedBlock:
-    """The block over changed nodes: with ports for what it asks, without ports that nothing reads any more."""
+    """The block over changed nodes: with ports for what it asks,
+    without ports that nothing reads any more.
+    """
     block = typed.block
-    read = {r.node for n in nodes for r in (*n.node.refs(), *n.node.guard)} | {r.node for r in block.outputs.values()}
+    read = {r.node for n in nodes for r in (*n.node.refs(), *n.node.guard)} | {
+        r.node for r in block.outputs.values()
+    }
     before = {r.node for n in typed.nodes for r in n.node.refs()}
     ports = [p for p in block.inputs if is_root or p.name in read or p.name not in before]
-    ports += [InputPort(name, None, block.span, maybe=r.op == "attention_mask", capture=True) for name, r in asked.items()]
+    ports += [
+        InputPort(name, None, block.span, maybe=r.op == "attention_mask", capture=True)
+        for name, r in asked.items()
+    ]
     types = {**typed.inputs, **{name: r.result for name, r in asked.items()}}
     changed: Block = replace(block, inputs=tuple(ports), nodes=tuple(n.node for n in nodes))
     return replace(typed, block=changed, inputs={p.name: types[p.name] for p in ports}, nodes=nodes)
-
-

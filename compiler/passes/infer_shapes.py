@@ -1,4 +1,4 @@
-"""infer_shapes: Graph -> TypedGraph. Every value gets a dtype and a symbolic shape, or a fault says why not."""
+"""infer_shapes: Graph -> TypedGraph. Every value gets a dtype and a symbolic shape, or a fault why not."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value, ValueFault
 from compiler.ops.table import OPS
-from compiler.passes.bind import UNPROVED, Binder, forced
-from compiler.passes.derive import size_of, value_notes
+from compiler.passes.bind import Binder, forced
+from compiler.passes.derive import input_notes, op_fault, size_of, value_notes
 from compiler.passes.judge import (
     check_bounds,
     check_member_name,
     check_shares,
+    check_size,
     check_weights,
     has_cache,
     kind_fault,
 )
 from compiler.source.text import Span
 
-MAX_ELEMENTS = 2**40
 KEY_LENGTH = "K"
 
 
@@ -61,7 +61,7 @@ class _Open:
 
 @dataclass
 class _Inference:
-    """cached: the lengths of which earlier tokens are remembered. lengths: those that a cache was seen to count."""
+    """cached: the lengths of which earlier tokens are remembered. lengths: those that a cache counted."""
 
     diagnostics: Diagnostics
     cached: frozenset[Dim]
@@ -100,7 +100,7 @@ class _Inference:
                     *typed.outputs.values(),
                     *(TensorType(w.dtype, w.shape) for w in typed.weights),
                 ):
-                    self._check_size(found, node)
+                    check_size(found, node, self.diagnostics)
                 for port_name, found in typed.outputs.items():
                     here.types[Ref(node.name, port_name)] = found
         inputs = {p.name: here.types[Ref(p.name)] for p in block.inputs if Ref(p.name) in here.types}
@@ -230,7 +230,8 @@ class _Inference:
             typing = op.infer(call)
             flops = op.cost(call, typing)
         except OpFault as fault:
-            raise self._fault(fault, node, action, here) from None
+            notes = input_notes(node, here.types, here.spans)
+            raise op_fault(fault, node, action, notes, self.diagnostics) from None
         weights = tuple(w for w in typing.weights if w.name not in action.shares)
         check_weights(node, weights, self.diagnostics)
         check_shares(node, action, typing, here.nodes, self.diagnostics)
@@ -266,31 +267,6 @@ class _Inference:
     def _keys(self, length: Dim) -> Dim:
         """How many keys queries of a length meet: K where earlier ones are remembered."""
         return symbol(KEY_LENGTH) if length in self.cached else length
-
-    def _fault(self, fault: OpFault, node: Node, action: OpNode, here: _Open) -> Abort:
-        """An op's refusal as a diagnostic: at the input or attribute that disagrees, with where each input is from."""
-        span = node.input_spans.get(fault.port, node.span)
-        if fault.attr in action.attrs:
-            span = action.attrs[fault.attr].span
-        notes: list[Note] = []
-        for port, refs in node.inputs.items():
-            for ref in refs if isinstance(refs, tuple) else (refs,):
-                notes.append(
-                    Note(f"`{port}` is {here.types[ref]}, from `{ref.node}`", here.spans.get(ref.node))
-                )
-        cure = fault.help or (UNPROVED if fault.code == "shape-unknown" else "")
-        return self.diagnostics.error(
-            fault.code, f"`{node.name}` ({action.op}): {fault.message}", span, notes=tuple(notes), help=cure
-        )
-
-    def _check_size(self, found: TensorType, node: Node) -> None:
-        fixed = 1
-        for size in found.shape:
-            fixed *= size.constant or 1
-        if fixed > MAX_ELEMENTS:
-            self.diagnostics.error(
-                "too-large", f"`{node.name}` is {found}: more than 2^40 elements", node.span
-            )
 
 
 def _outputs(child: TypedBlock) -> dict[str, TensorType]:

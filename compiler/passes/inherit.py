@@ -38,6 +38,7 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
     if isinstance(body, ModelSpec) and isinstance(base, ModelSpec):
         updates |= {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED_SPEC}
         updates["init"] = body.init or base.init
+        updates["adapters"] = body.adapters or base.adapters
         updates["task"] = body.task or base.task
     nodes = _append(dict(base.nodes), body.nodes, diagnostics)
     updates["nodes"] = _edit(nodes, body, diagnostics)
@@ -46,7 +47,8 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
 
 def _edit(nodes: dict[Key, NodeSpec], body: Body, diagnostics: Diagnostics) -> dict[Key, NodeSpec]:
     """The verbs in their fixed order: remove, replace, insert, add, set."""
-    _check_conflicts(body, diagnostics)
+    if _has_conflicts(body, diagnostics):
+        return nodes
     for name in body.remove:
         with diagnostics.recover():
             key = _find(nodes, str(name.value), name.span, diagnostics)
@@ -68,8 +70,9 @@ def _edit(nodes: dict[Key, NodeSpec], body: Body, diagnostics: Diagnostics) -> d
     return nodes
 
 
-def _check_conflicts(body: Body, diagnostics: Diagnostics) -> None:
+def _has_conflicts(body: Body, diagnostics: Diagnostics) -> bool:
     """No two verbs may touch one node, nor two paths of `set` lie inside each other."""
+    before = len(diagnostics.items)
     claims: dict[str, Span] = {}
     for name, span in [(str(n.value), n.span) for n in body.remove] + [
         (str(k), k.span) for k in body.replace
@@ -86,6 +89,7 @@ def _check_conflicts(body: Body, diagnostics: Diagnostics) -> None:
                     "conflict", f"two edits touch `{path}`", path.span, notes=(Note("the other", span),)
                 )
         claims[path] = path.span
+    return len(diagnostics.items) > before
 
 
 def _insert(nodes: dict[Key, NodeSpec], insert: InsertSpec, diagnostics: Diagnostics) -> dict[Key, NodeSpec]:

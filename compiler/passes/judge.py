@@ -12,9 +12,12 @@ from compiler.ir.dims import Dim
 from compiler.ir.graph import Attr, Block, Node, OpNode, RepeatNode, SameNode, UseNode
 from compiler.ir.opdef import AttrDecl, Typing, Weight
 from compiler.ir.typed import TypedBlock, TypedNode
+from compiler.ir.types import TensorType
 from compiler.ir.values import Residual, Value, spell
 from compiler.passes.initial import init_fault
 from compiler.syntax.names import ADDED_METHODS, MODULE_ATTRIBUTES
+
+MAX_ELEMENTS = 2**40
 
 #: kind of an attribute -> its name in messages, and the types of its values
 _KINDS: Mapping[str, tuple[str, tuple[type, ...]]] = {
@@ -96,8 +99,19 @@ def check_weights(node: Node, weights: tuple[Weight, ...], diagnostics: Diagnost
             raise diagnostics.error("bad-dim", message, node.span)
 
 
+def check_size(found: TensorType, node: Node, diagnostics: Diagnostics) -> None:
+    """A tensor whose fixed axes alone make it larger than any machine is a fault."""
+    fixed = 1
+    for size in found.shape:
+        fixed *= size.constant or 1
+    if fixed > MAX_ELEMENTS:
+        diagnostics.error("too-large", f"`{node.name}` is {found}: more than 2^40 elements", node.span)
+
+
 def check_member_name(node: Node, typed: TypedNode, diagnostics: Diagnostics) -> None:
-    """A node that owns weights becomes an attribute of the module, and must hide none that every module has."""
+    """A node that owns weights becomes an attribute of the module,
+    and must hide none that every module has.
+    """
     owns = typed.weights or (typed.children and not isinstance(node.action, SameNode))
     if owns and node.name in MODULE_ATTRIBUTES | ADDED_METHODS:
         diagnostics.error(
@@ -111,7 +125,9 @@ def check_member_name(node: Node, typed: TypedNode, diagnostics: Diagnostics) ->
 def check_shares(
     node: Node, action: OpNode, typing: Typing, nodes: Mapping[str, TypedNode], diagnostics: Diagnostics
 ) -> None:
-    """A shared weight exists, belongs to an earlier node, and has the shape that this op needs. Raises Abort."""
+    """A shared weight exists, belongs to an earlier node, and has the shape that this op needs.
+    Raises Abort.
+    """
     for name, attr in action.shares.items():
         own = next((w for w in typing.weights if w.name == name), None)
         owner, _, weight = str(attr.value).rpartition(".")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -118,13 +119,13 @@ def find_spec(source: str | Path, span: Span | None = None, beside: SourceFile |
     base = beside.path.parent if beside is not None and beside.path is not None else Path()
     if isinstance(source, Path) or text.endswith((".yaml", ".yml")) or "/" in text:
         path = base / text
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise fail("not-found", f"there is no file `{path}`", span)
         return path
     folders = list(dict.fromkeys([*([base] if beside is not None else []), *search_folders("specs")]))
     for folder in folders:
         path = folder / f"{text}.yaml"
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     known = {p.stem for folder in folders for p in folder.glob("*.yaml")}
     raise fail(

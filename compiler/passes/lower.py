@@ -1,4 +1,6 @@
-"""lower: TypedGraph -> Program. Members, steps and entry points; instances of equal structure share a class."""
+"""lower: TypedGraph -> Program. Members, steps and entry points;
+instances of equal structure share a class.
+"""
 
 from __future__ import annotations
 
@@ -154,8 +156,8 @@ class _Lowering:
         taps = tuple(Ref(typed.node.name, port) for port in typed.outputs if port.isdigit())
         start = _single(typed.node, repeat.carried)
         loop = Loop(
-            Ref(typed.node.name, output), typed.node.name, start, tuple(arguments), order, found, typed.node.span,
-            first.uses_cache, taps,
+            Ref(typed.node.name, output), typed.node.name, start, tuple(arguments), order, found,
+            typed.node.span, first.uses_cache, taps,
         )  # fmt: skip
         return [member], [loop]
 

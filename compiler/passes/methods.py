@@ -37,11 +37,17 @@ def _method(method: Method, root: Unit, diagnostics: Diagnostics) -> MethodDecl:
 def _stage(method: MethodDecl, root: Unit, rivals: tuple[MethodDecl, ...]) -> MethodDecl:
     """Whether forward may call the method: it has one output, and only that leaves its steps."""
     own = {id(a) for a in method.actions}
-    if method.cached or len(method.outputs) != 1 or any(own & {id(a) for a in m.actions} for m in rivals if m is not method):
+    if (
+        method.cached
+        or len(method.outputs) != 1
+        or any(own & {id(a) for a in m.actions} for m in rivals if m is not method)
+    ):
         return method
     (result,) = method.outputs.values()
     made = {t for a in method.actions for t in targets(a)}
-    outside = {r for a in root.actions if id(a) not in own for r in action_refs(a)} | set(root.outputs.values())
+    outside = {r for a in root.actions if id(a) not in own for r in action_refs(a)} | set(
+        root.outputs.values()
+    )
     if result not in outside or (outside & made) - {result}:
         return method
     return replace(method, is_stage=True)

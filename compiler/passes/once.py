@@ -14,7 +14,11 @@ def kept_once(actions: Sequence[Action], block: TypedBlock) -> list[Action]:
     """The actions, those that lead to a `once` cache and to nothing else grouped with it."""
     out = list(actions)
     for typed in block.nodes:
-        if isinstance(typed.node.action, OpNode) and typed.node.action.op == "cache" and typed.attrs["mode"] == "once":
+        if (
+            isinstance(typed.node.action, OpNode)
+            and typed.node.action.op == "cache"
+            and typed.attrs["mode"] == "once"
+        ):
             out = _grouped(out, typed.node.name, block)
     return out
 

@@ -25,6 +25,9 @@ class Owner:
 
     @property
     def rule(self) -> str:
+        """What an init rule under `ops` calls it: `linear.weight`, also where the map is adapted."""
+        if self.op == "lora_linear" and self.weight.name in ("weight", "bias"):
+            return f"linear.{self.weight.name}"
         return f"{self.op}.{self.weight.name}" if self.weight.name else self.op
 
 
@@ -52,7 +55,8 @@ def _walk(block: TypedBlock, prefix: str) -> Iterator[tuple[str, Owner, Paramete
             assert isinstance(action, OpNode)
             name = prefix + typed.node.name + (f".{weight.name}" if weight.name else "")
             shape = tuple(d.constant or 0 for d in weight.shape)
-            yield name, Owner(action.op, weight), Parameter(name, shape, weight.dtype, typed.node.span)
+            adapter = weight.name in ("lora_a", "lora_b")
+            yield name, Owner(action.op, weight), Parameter(name, shape, weight.dtype, typed.node.span, adapter)
         for path, child in _children(block, typed.node.name, prefix):
             yield from _walk(child, path)
 

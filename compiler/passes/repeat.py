@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compiler.diagnostics.diagnostic import Note
+from compiler.diagnostics.diagnostic import Abort, Note
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import Block, Ref, RepeatNode
-from compiler.ir.values import Value
+from compiler.ir.values import Residual, Value, spell
 from compiler.passes.paths import set_in_node
 from compiler.passes.scope import Scope
 from compiler.passes.steps import Built, Step, built, join
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from compiler.passes.elaborate import Elaborator
 
 MAX_LAYERS = 4096
+AT_HELP = 'write a slice "0:3", a list [-1] or a condition "=i % 2 == 0"'
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ def elaborate_repeat(
         if identity not in index:
             index[identity] = len(bodies)
             overlay = scope.layer(i, count)
-            node = spec
-            for edit, value in layer.edits:
-                node = set_in_node(node, edit, value, edit.span, scope.diagnostics)
+            node = _edited(spec, layer, scope)
+            if node is None:
+                continue
             target = elaborator.targets.find(node, overlay)
             if target.block is None:
                 raise scope.diagnostics.error(
@@ -68,7 +69,8 @@ def elaborate_repeat(
             captured |= made.captured
             labels.append(layer.label)
         order.append(index[identity])
-    assert shape is not None
+    if shape is None or len(bodies) < len(index):
+        raise Abort(key)
     scope.repeats[str(key)] = count
     carried = next((p.name for p in shape.ports if not p.optional), "")
     action = RepeatNode(tuple(bodies), tuple(order), _modules(spec, count, scope), carried, tuple(labels))
@@ -76,14 +78,25 @@ def elaborate_repeat(
     return built(key, Step(action, tuple(bodies[0].outputs)[:1], captured), wires, shape)
 
 
+def _edited(spec: NodeSpec, layer: Layer, scope: Scope) -> NodeSpec | None:
+    """The node as a layer's rules make it; None where one of them reaches nothing."""
+    node, faults = spec, 0
+    for edit, value in layer.edits:
+        try:
+            node = set_in_node(node, edit, value, edit.span, scope.diagnostics)
+        except Abort:
+            faults += 1
+    return None if faults else node
+
+
 def _count(written: Written, scope: Scope) -> int:
     value = scope.value(written)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= MAX_LAYERS:
         raise scope.diagnostics.error(
             "bad-repeat",
-            f"a repeat needs a whole number from 1 to {MAX_LAYERS}, not `{value}`",
+            f"a repeat needs a whole number from 1 to {MAX_LAYERS}, not `{spell(value)}`",
             written.span,
-            help="the count closes over params only",
+            help="the count closes over params only" if isinstance(value, Residual) else "",
         )
     return value
 
@@ -162,7 +175,12 @@ def _layers_at(written: Written, n: int, scope: Scope) -> frozenset[int]:
     """The layers that `at` names: a list, a slice "0:3", or a condition on i and n."""
     if isinstance(written, Located) and isinstance(written.value, str):
         if written.value.startswith("="):
-            return frozenset(i for i in range(n) if scope.layer(i, n).value(written) is True)
+            found = [scope.layer(i, n).value(written) for i in range(n)]
+            if not all(isinstance(v, bool | tuple) for v in found):
+                message = f"`at` is a condition on `i`, not `{spell(found[0])}`"
+                raise scope.diagnostics.error("bad-repeat", message, written.span, help=AT_HELP)
+            if all(isinstance(v, bool) for v in found):
+                return frozenset(i for i in range(n) if found[i])
         parts = written.value.split(":")
         if 2 <= len(parts) <= 3 and all(p.lstrip("-").isdigit() or not p for p in parts):
             return frozenset(range(n)[slice(*(int(p) if p else None for p in parts))])
@@ -173,14 +191,23 @@ def _layers_at(written: Written, n: int, scope: Scope) -> frozenset[int]:
         "bad-repeat",
         f"`at` is no list of layers below {n}, slice or condition",
         written.span,
-        help='"0:3", [-1], "=i % 2 == 0"',
+        help=AT_HELP,
     )
 
 
 def _check_rules(spec: NodeSpec, n: int, scope: Scope) -> None:
     for rule in spec.where:
         if not _layers_at(rule.at, n, scope):
-            scope.diagnostics.error("bad-repeat", "the rule matches no layer", rule.at.span)
+            message = f"the rule matches none of the {n} layers"
+            scope.diagnostics.error("bad-repeat", message, rule.at.span)
+    if spec.order is None and spec.kinds:
+        kind = next(iter(spec.kinds))
+        scope.diagnostics.error(
+            "bad-repeat", f"the kind `{kind}` stands in no order", kind.span, help="add `order:`"
+        )
+    if spec.tail is not None and spec.tail.value != "truncate":
+        message = f"`tail` cannot be `{spec.tail.value}`"
+        scope.diagnostics.error("bad-repeat", message, spec.tail.span, help="write `tail: truncate`")
     if spec.order is not None:
         order = scope.value(spec.order)
         for kind in spec.kinds:
@@ -193,8 +220,8 @@ def _modules(spec: NodeSpec, n: int, scope: Scope) -> tuple[int, ...]:
     if spec.reuse is None:
         return tuple(range(n))
     modules = tuple(scope.layer(i, n).value(spec.reuse) for i in range(n))
-    if not all(isinstance(m, int) and 0 <= m < n for m in modules):
-        raise scope.diagnostics.error(
-            "bad-repeat", f"`reuse` gives no module below {n} for some layer", spec.reuse.span
-        )
+    for i, module in enumerate(modules):
+        if not isinstance(module, int) or isinstance(module, bool) or not 0 <= module < n:
+            message = f"`reuse` gives `{spell(module)}` for layer {i}: modules are 0 to {n - 1}"
+            raise scope.diagnostics.error("bad-repeat", message, spec.reuse.span)
     return modules

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import Attr, Block, Graph
 from compiler.ops.table import OPS
+from compiler.passes.adapt import adapt
 from compiler.passes.elaborate import Elaborator
 from compiler.passes.entry import entry_points, init_rules
 from compiler.passes.inherit import flatten
@@ -18,11 +20,14 @@ from compiler.passes.signature import check_order
 from compiler.passes.targets import Targets
 from compiler.passes.unused import check_unused
 from compiler.syntax.model_spec import ModelSpec
-from compiler.syntax.yaml import Map
+from compiler.syntax.schema import Value as Written
+from compiler.syntax.yaml import Key, Map
 
 
 def resolve(spec: ModelSpec, library: Library, variant: str, overrides: Map) -> Graph:
-    """The graph of a spec. overrides: path -> value, params set from outside. Raises CompileError with every fault."""
+    """The graph of a spec. overrides: path -> value, params set from outside.
+    Raises CompileError with every fault.
+    """
     diagnostics = Diagnostics()
     targets = Targets(library, OPS, diagnostics, {})
     elaborator = Elaborator(targets, diagnostics)
@@ -52,14 +57,25 @@ def resolve(spec: ModelSpec, library: Library, variant: str, overrides: Map) -> 
     inputs = elaborator.open_scope(flat, scope, None, flat.spec.span)
     root = elaborator.body(flat, scope, inputs, name, flat.spec.span)
     _check_outputs(flat, root, diagnostics)
-    bounds = {str(k): Attr(scope.value(d.max), d.max.span) for k, d in flat.dims.items()}
+    bounds = _values({k: d.max for k, d in flat.dims.items()}, scope)
     methods = entry_points(flat, scope)
     rules = init_rules(flat, scope)
-    io = {str(k): scope.value(v) for k, v in flat.io.items()}
+    io = _values(flat.io, scope)
     diagnostics.check()
     _check_unused(spec, flat, targets)
     task = str(flat.task.value) if flat.task is not None else ""
-    return Graph(root, task, tuple(parents), bounds, methods, rules, io)
+    values = {k: a.value for k, a in io.items()}
+    graph = Graph(root, task, tuple(parents), bounds, methods, rules, values)
+    return graph if flat.adapters is None else adapt(graph, flat.adapters, scope)
+
+
+def _values(written: Mapping[Key, Written], scope: Scope) -> dict[str, Attr]:
+    """The values of a section, faults reported one by one."""
+    found: dict[str, Attr] = {}
+    for key, value in written.items():
+        with scope.diagnostics.recover():
+            found[str(key)] = Attr(scope.value(value), value.span)
+    return found
 
 
 def _check_outputs(spec: ModelSpec, root: Block, diagnostics: Diagnostics) -> None:
@@ -77,7 +93,9 @@ def _check_outputs(spec: ModelSpec, root: Block, diagnostics: Diagnostics) -> No
 
 
 def _check_unused(spec: ModelSpec, flat: ModelSpec, targets: Targets) -> None:
-    """The spec's own file: what it declares it uses. Only once all else is well: a misspelt name is one fault."""
+    """The spec's own file: what it declares it uses. Only once all else is well:
+    a misspelt name is one fault.
+    """
     diagnostics = Diagnostics()
     check_unused(spec, flat, OPS, diagnostics)
     flattening = replace(targets, diagnostics=diagnostics)

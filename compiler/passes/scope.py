@@ -1,4 +1,4 @@
-"""What names mean inside one block instance: params and dims in expressions, nodes and inputs in references."""
+"""What names mean in a block instance: params and dims in expressions, nodes and inputs in references."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ class Closure:
     span: Span
 
     def __str__(self) -> str:
+        form = "op" if self.node.op is not None else "use"
         named = self.node.op or self.node.use
-        return f"{{{'op' if self.node.op else 'use'}: {named.text if named else ''}}}"
+        return f"{{{form}: {named.text if isinstance(named, Located) else '...'}}}"
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Given:
 
     @property
     def span(self) -> Span:
+        """Where the value stands."""
         span: Span = self.value.span
         return span
 
@@ -82,6 +84,7 @@ class Scope:
     reserved: set[str] = field(default_factory=set[str])
     broken: set[str] = field(default_factory=set[str])  # nodes and inputs whose fault is already reported
     unset: set[str] = field(default_factory=set[str])  # params whose fault is already reported
+    removed: Mapping[str, Span] = field(default_factory=dict[str, Span])
     vague: bool = False  # an input's type is faulty, so that its dims are not known
     inline: Mapping[str, BlockSpec] = field(default_factory=dict[str, BlockSpec])
     inline_home: Scope | None = None
@@ -92,6 +95,7 @@ class Scope:
 
     @property
     def owner(self) -> Scope:
+        """The scope itself, or the one that it overlays."""
         return self.base or self
 
     def layer(self, i: int, n: int) -> Scope:
@@ -108,6 +112,7 @@ class Scope:
             taps=self.taps,
             later=self.later,
             broken=self.broken,
+            removed=self.removed,
             inline=self.inline,
             inline_home=self.inline_home,
             base=self,
@@ -155,6 +160,9 @@ class Scope:
         if self.vague:
             return Abort(name)
         known = self.visible() | inputs
+        if name in ("i", "n"):
+            message = f"`{name}` has a meaning only in the `with`, `where` and `reuse` of a repeat"
+            return self.diagnostics.error("expr-name", message, span)
         return self.diagnostics.error(
             "expr-name",
             f"there is no param or dim `{name}` in {self.title}",
@@ -163,6 +171,7 @@ class Scope:
         )
 
     def visible(self) -> frozenset[str]:
+        """Every name that an expression may mention."""
         own = frozenset(self.given) | self.dims | frozenset(self.fixed)
         return own | (self.outer.visible() if self.outer is not None else frozenset())
 
@@ -237,10 +246,15 @@ class Scope:
                 help=f"move `{node}` up: document order is execution order",
             )
         hint = did_you_mean(node, [*self.names, *self.broken])
+        notes = (Note(f"`{node}` is removed here", self.removed[node]),) if node in self.removed else ()
         if node in self.visible():
             hint = f"`{node}` is a param; a param's value is written `={node}`"
         return self.diagnostics.error(
-            "unknown-ref", f"there is no node or input `{node}` in {self.title}", span, help=hint
+            "unknown-ref",
+            f"there is no node or input `{node}` in {self.title}",
+            span,
+            notes=notes,
+            help="" if notes else hint,
         )
 
     def capture(self, home: Scope, binding: Binding) -> Binding:

@@ -85,7 +85,8 @@ def check_order(body: Body, diagnostics: Diagnostics) -> None:
                 f"the required input `{decl.name}` stands behind the optional `{optional.name}`",
                 decl.span,
                 notes=(Note(f"`{optional.name}` is optional", optional.span),),
-                help=f"list `{decl.name}` before `{optional.name}`: inputs become arguments of `forward`, in order",
+                help=f"list `{decl.name}` before `{optional.name}`: "
+                "inputs become arguments of `forward`, in order",
             )
 
 

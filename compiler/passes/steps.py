@@ -67,6 +67,7 @@ def built(
             guard += tuple(b.ref for b in found.bindings if b.maybe and b.ref not in guard)
     inputs |= step.captured
     spans = {name: found.span for name, found in wires.items()}
+    spans |= {f"{n}[{k}]": s for n, w in wires.items() if n in variadic for k, s in enumerate(w.spans)}
     node = Node(
         str(key),
         key.span,
@@ -86,4 +87,5 @@ def built(
 
 
 def join(path: str, key: str) -> str:
+    """The path of a node in a block instance."""
     return f"{path}.{key}" if path else key

@@ -39,10 +39,12 @@ class Target:
 
     @property
     def scope(self) -> Scope:
+        """Where the attributes were written."""
         return self.sites[-1].scope
 
     @property
     def name(self) -> str:
+        """The op's or the block's name."""
         if self.op is not None:
             return self.op.name
         assert self.block is not None and self.block.block is not None
@@ -50,6 +52,7 @@ class Target:
 
     @property
     def title(self) -> str:
+        """What diagnostics call it."""
         return f"op `{self.name}`" if self.op is not None else f"block `{self.name}`"
 
 

@@ -1,6 +1,7 @@
 """Things that a definition declares and never uses: nodes that nothing reads, params that nothing mentions.
 
-Judged on the definition, not on one instance of it: a param that only one branch of a `when` mentions is used.
+Judged on the definition, not on one instance of it: a param that only one branch of a `when` mentions
+is used.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which value arrives at which port: captured inputs of a closure, then the use's own, then the node before."""
+"""Which value arrives at which port: a closure's captured inputs, then the use's own, then the one before."""
 
 from __future__ import annotations
 
@@ -28,8 +28,13 @@ class Wire:
     """What arrives at a port, seen from the scope of the use; an empty tuple means that it is absent."""
 
     bindings: tuple[Binding, ...]
-    span: Span
+    spans: tuple[Span, ...]  # of the references
     absent: bool = False
+
+    @property
+    def span(self) -> Span:
+        """The place of the first reference."""
+        return self.spans[0]
 
 
 @dataclass(frozen=True)
@@ -136,18 +141,20 @@ def _entries(
 def _wire(port: Port, written: object, site: Scope, here: Scope) -> Wire:
     """One port's references, carried from the scope in which they are written to the scope of the use."""
     refs = list(written) if isinstance(written, Seq) and port.variadic else [written]
+    if isinstance(written, Seq) and not refs:
+        message = f"the input `{port.name}` is wired to nothing"
+        raise here.diagnostics.error("missing-input", message, written.span)
     bindings: list[Binding] = []
+    spans: list[Span] = []
     absent = False
-    span: Span | None = None
     for ref in refs:
         if not isinstance(ref, Located) or not isinstance(ref.value, str):
             place = getattr(ref, "span", None)
             raise here.diagnostics.error("wrong-type", f"expected a reference, found {describe(ref)}", place)
-        span = span or ref.span
+        spans.append(ref.span)
         found = site.find(ref)
         if found is None:
             absent = True
         else:
             bindings.append(here.capture(site, found))
-    assert span is not None
-    return Wire(tuple(bindings), span, absent)
+    return Wire(tuple(bindings), tuple(spans), absent)

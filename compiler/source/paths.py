@@ -10,7 +10,9 @@ SEARCH_VARIABLE = "BLOCKWRIGHT_PATH"
 
 
 def packaged(kind: str) -> Path:
-    """The folder of `specs`, `weightmaps` or `recipes`: in the package, or in an editable checkout beside it."""
+    """The folder of `specs`, `weightmaps` or `recipes`: in the package,
+    or in an editable checkout beside it.
+    """
     package = Path(__file__).resolve().parent.parent
     shipped = package / "data" / kind
     return shipped if shipped.is_dir() else package.parent / kind

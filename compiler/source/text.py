@@ -17,13 +17,16 @@ class SourceFile:
 
     @classmethod
     def read(cls, path: Path) -> SourceFile:
+        """The file at that path."""
         return cls(display_name(path), path.read_bytes().decode("utf-8-sig"), path)
 
     @cached_property
     def lines(self) -> tuple[str, ...]:
+        """The text, split at line ends."""
         return tuple(self.text.splitlines())
 
     def line(self, number: int) -> str:
+        """A line, counted from 1; empty where there is none."""
         return self.lines[number - 1] if 0 < number <= len(self.lines) else ""
 
 
@@ -46,9 +49,7 @@ class Span:
             return self
         last = max(self.end_column, self.column + 1)
         begin = min(self.column + start, last - 1)
-        return Span(
-            self.file, self.line, begin, self.line, max(begin + 1, min(self.column + end, last))
-        )
+        return Span(self.file, self.line, begin, self.line, max(begin + 1, min(self.column + end, last)))
 
 
 def display_name(path: Path) -> str:

@@ -5,7 +5,8 @@ or      := and {"or" and} ;  and := not {"and" not} ;  not := "not" not | compar
 compare := sum [("==" | "!=" | "<" | "<=" | ">" | ">=") sum]
 sum     := term {("+" | "-") term} ;  term := factor {("*" | "/" | "//" | "%") factor}
 factor  := "-" factor | power ;  power := postfix ["**" factor]
-postfix := atom {"[" expr "]"} ;  atom := number | string | name | name "(" args ")" | "(" expr ")" | "[" args "]"
+postfix := atom {"[" expr "]"}
+atom    := number | string | name | name "(" args ")" | "(" expr ")" | "[" args "]"
 """
 
 from __future__ import annotations
@@ -30,11 +31,15 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
 
 @dataclass(frozen=True)
 class Const:
+    """A literal."""
+
     value: int | float | bool | str | None
 
 
 @dataclass(frozen=True)
 class Name:
+    """A name, resolved where it is evaluated."""
+
     name: str
     start: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
@@ -42,12 +47,16 @@ class Name:
 
 @dataclass(frozen=True)
 class Unary:
+    """`-x` or `not x`."""
+
     op: str  # "-" "not"
     operand: Expr
 
 
 @dataclass(frozen=True)
 class Binary:
+    """Two operands and what stands between them."""
+
     op: str  # arithmetic, comparison, "and", "or"
     left: Expr
     right: Expr
@@ -55,6 +64,8 @@ class Binary:
 
 @dataclass(frozen=True)
 class IfElse:
+    """`a if condition else b`."""
+
     test: Expr
     then: Expr
     other: Expr
@@ -62,18 +73,24 @@ class IfElse:
 
 @dataclass(frozen=True)
 class Call:
+    """A function of the grammar, applied."""
+
     name: str
     args: tuple[Expr, ...]
 
 
 @dataclass(frozen=True)
 class Item:
+    """`a[i]`."""
+
     value: Expr
     index: Expr
 
 
 @dataclass(frozen=True)
 class ListExpr:
+    """`[a, b]`."""
+
     items: tuple[Expr, ...]
 
 
@@ -103,6 +120,7 @@ def free_names(expr: Expr) -> frozenset[str]:
 
 
 def children(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions directly inside one."""
     match expr:
         case Unary(operand=operand):
             return (operand,)

@@ -1,4 +1,6 @@
-"""The surface of the language: specs, blocks, nodes. Only what stands in the file; nothing is resolved here."""
+"""The surface of the language: specs, blocks, nodes. Only what stands in the file;
+nothing is resolved here.
+"""
 
 from __future__ import annotations
 
@@ -100,6 +102,16 @@ class InitSpec(Syntax):
     paths: Annotated[Values, Field(default_factory=dict)]
 
 
+class AdapterSpec(Syntax):
+    """Low-rank additions to linear maps: where (`at`, paths with `*`), how large, and what else is trained."""
+
+    at: Annotated[list[Text], SeqOf]
+    rank: Value
+    alpha: Value
+    dropout: Value | None = None
+    train: Annotated[list[Text], SeqOf, Field(default_factory=list)]
+
+
 class ModelSpec(Body):
     """A whole architecture: `spec: NAME`."""
 
@@ -110,4 +122,5 @@ class ModelSpec(Body):
     blocks: Annotated[dict[Name, BlockSpec], MapOf, Field(default_factory=dict)]
     methods: Annotated[dict[Name, MethodSpec], MapOf, Field(default_factory=dict)]
     init: InitSpec | None = None
+    adapters: AdapterSpec | None = None
     io: Annotated[Values, Field(default_factory=dict)]

@@ -84,7 +84,7 @@ def is_block_value(data: object) -> bool:
 def check_name(
     key: str, span: Span, diagnostics: Diagnostics, what: str, taken: frozenset[str] = frozenset()
 ) -> None:
-    """A name that becomes an identifier of the emitted text. taken: what that text calls by these names itself."""
+    """A name that becomes an identifier of the emitted text. taken: names that the text needs itself."""
     if not is_identifier(key):
         cure = "use letters, digits and `_`, begin with a letter, and avoid Python's keywords"
         diagnostics.error("bad-name", f"`{key}` cannot be the name of {what}", span, help=cure)
@@ -113,8 +113,12 @@ def check_node(node: NodeSpec, key: Key | None, diagnostics: Diagnostics) -> Non
                 else "params of a block stand under `with:`"
             )
             diagnostics.error("unknown-field", f"unknown field `{attr}`", attr.span, help=cure)
+    if node.repeat is None:
+        for field in ("kinds", "order", "tail", "where", "reuse"):
+            if getattr(node, field):
+                diagnostics.error("unknown-field", f"`{field}` belongs to a node with `repeat`", span)
     if forms[0] != "use":
-        for field in ("repeat", "params", "kinds", "order", "where", "reuse"):
+        for field in ("repeat", "params"):
             if getattr(node, field):
                 name = NodeSpec.model_fields[field].alias or field
                 diagnostics.error("unknown-field", f"`{name}` belongs to a node with `use`", span)

@@ -23,6 +23,8 @@ class ExprError(Exception):
 
 @dataclass(frozen=True)
 class Token:
+    """A word of the grammar and where it stands."""
+
     kind: str
     text: str
     start: int

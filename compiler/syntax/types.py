@@ -15,13 +15,16 @@ _SHAPE = re.compile(r"\s*([A-Za-z0-9]+)\s*\[(.*)\]\s*(\??)\s*\Z", re.DOTALL)
 
 @dataclass(frozen=True)
 class Axis:
-    """One axis of a pattern: an expression of its size, `...` for any number of axes, `#` for broadcastable."""
+    """One axis of a pattern: an expression of its size, `...` for any number of axes,
+    `#` for broadcastable.
+    """
 
     size: Expr | None  # None: `...`
     broadcast: bool = False
 
     @property
     def name(self) -> str | None:
+        """The axis as a plain name, if it is one."""
         return self.size.name if isinstance(self.size, Name) else None
 
 

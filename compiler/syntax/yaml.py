@@ -1,7 +1,8 @@
 """YAML 1.2 text as plain data in which everything remembers its place.
 
-Built on libyaml's event stream, not on its composer: the composer recurses (and dies) on deep nesting, resolves
-YAML 1.1 scalars (`no` is False, `1e-5` a string) and keeps the last of two equal keys without a word.
+Built on libyaml's event stream, not on its composer: the composer recurses (and dies) on deep nesting,
+resolves YAML 1.1 scalars (`no` is False, `1e-5` a string) and keeps the last of two equal keys without a
+word.
 """
 
 from __future__ import annotations
@@ -44,11 +45,13 @@ class Key(str):
     span: Span
 
     def __new__(cls, text: str, span: Span) -> Key:
+        """The key `text` that stands at `span`."""
         key = super().__new__(cls, text)
         key.span = span
         return key
 
     def __getnewargs__(self) -> tuple[str, Span]:  # type: ignore[override]
+        """What copying and pickling make the key from."""
         return str(self), self.span
 
 

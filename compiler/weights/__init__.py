@@ -1,0 +1,1 @@
+"""Weight maps: what a checkpoint's tensors are in a module, decided from headers alone."""

@@ -69,7 +69,9 @@ class _Planner:
     fits: dict[tuple[object, ...], Fit | str] = field(default_factory=dict[tuple[object, ...], "Fit | str"])
 
     def plan(self) -> LoadPlan:
-        self.ours = {p.name: TensorSpec(p.shape, p.dtype) for p in self.table.parameters}
+        self.ours = {
+            p.name: TensorSpec(p.shape, p.dtype) for p in self.table.parameters if not p.adapter
+        }
         self._collisions()
         for instance in self.matched.expansion.instances:
             self._instance(instance)
@@ -257,7 +259,9 @@ class _Planner:
 
     def _coverage(self) -> None:
         """Nothing on either side is left over."""
-        self.faults.unclaimed([p for p in self.table.parameters if p.name not in self.claimed])
+        self.faults.unclaimed(
+            [p for p in self.table.parameters if p.name not in self.claimed and not p.adapter]
+        )
         left = [key for name, key in self.matched.actual.items() if name not in self.used]
         self.faults.unexpected(left)
 

@@ -32,6 +32,7 @@ class Entry:
 
     @property
     def nbytes(self) -> int:
+        """The bytes that the tensor takes."""
         return count(self.shape) * ITEMSIZE[self.dtype]
 
 

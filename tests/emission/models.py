@@ -12,7 +12,14 @@ from torch import nn
 import compiler
 
 CONTEXT = 16
-_PAIRS = ("bart", "marian", "t5", "whisper")  # specs of an encoder and a decoder
+_PAIRS = (
+    "bart",
+    "marian",
+    "t5",
+    "transformer",
+    "translation",
+    "whisper",
+)  # specs of an encoder and a decoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +101,7 @@ def _pair(**more: Any) -> dict[str, Any]:
     return {"vocab": 61, "dim": 24, "depth": 2, "decoder_depth": 3, "start": 2, "pad": 1, **sizes, **more}
 
 
+_SMALL = {"vocab": 61, "context": 24, "dim": 24, "depth": 2, "heads": 3, "hidden": 40}
 _HEARD = {"encode": ("source",), "decode": ("memory", "target")}
 _HALVES = {"encode": ("source", "source_mask"), "decode": ("memory", "source_mask", "target")}
 _TOWERS = {"encode_image": ("pixels",), "encode_text": ("tokens", "mask")}
@@ -112,6 +120,8 @@ CASES = (
     Case("whisper", "whisper", _pair(mels=5, source_context=20), _HEARD),
     Case("t5", "t5", _t5(), _HALVES),
     Case("t5_v1", "t5:v1-small", _t5(), _HALVES),
+    Case("transformer", "transformer", {**_SMALL, "source_vocab": 67}, _HALVES),
+    Case("translation", "translation", _SMALL, _HALVES),
 )
 CACHED = tuple(c for c in CASES if c.cached)
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.emission.models import CACHED, CONTEXT, Case, built
+from tests.emission.models import CACHED, CASES, CONTEXT, Case, built
 
 SPLITS = ((12,), (1,) * 12, (5, 7), (4, 1, 1, 6), (1, 11), (3, 4, 5), (9, 1, 1, 1))
 
@@ -112,3 +112,19 @@ def test_a_cache_follows_the_parameters(case: Case) -> None:
     heads = case.set.get("kv_heads", case.set["heads"])
     assert len(kept) == 2 * case.set["depth"]
     assert {(t.dtype, t.shape) for t in kept} == {(torch.bfloat16, torch.Size((3, heads, 7, 8)))}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("spec", ["bart", "marian", "whisper", "transformer", "translation"])
+def test_a_target_too_long_says_so(spec: str) -> None:
+    """The length is known once labels or target are: before anything is looked up with it."""
+    case = next(c for c in CASES if c.name == spec)
+    model: Any = built(case)
+    inputs = case.inputs(2, 25, masked=False)
+    inputs["source"] = case.inputs(2, 9, masked=False)["source"]
+    words = "a sequence of 25 is too long, this model takes 24 at most"
+    with pytest.raises(ValueError, match=words):
+        model(**inputs)
+    del inputs["target"]
+    with pytest.raises(ValueError, match=words):
+        model(**inputs)

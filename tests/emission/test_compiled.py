@@ -54,7 +54,7 @@ def _cached_run(case: Case, masked: bool, backend: Any, dynamic: bool | None) ->
     tokens = torch.randint(0, 61, (2, 12), generator=torch.Generator().manual_seed(5))
     mask = torch.ones(2, 12, dtype=torch.bool)
     mask[0, :2] = not masked
-    compiled = torch.compile(model, backend=backend, fullgraph=True, dynamic=dynamic)
+    compiled: Any = torch.compile(model, backend=backend, fullgraph=True, dynamic=dynamic)
     expected = model(tokens, mask)
     cache, counts, start = model.new_cache(2, CONTEXT), [], 0
     for stop in (4, *range(5, 13)):

@@ -25,13 +25,27 @@ import compiler
 import runtime
 
 SIZES = dict(
-    vocab_size=97, d_model=36, encoder_layers=3, decoder_layers=2, encoder_attention_heads=3,
-    decoder_attention_heads=4, encoder_ffn_dim=50, decoder_ffn_dim=44,
-)  # fmt: skip
+    vocab_size=97,
+    d_model=36,
+    encoder_layers=3,
+    decoder_layers=2,
+    encoder_attention_heads=3,
+    decoder_attention_heads=4,
+    encoder_ffn_dim=50,
+    decoder_ffn_dim=44,
+)
 T5_SIZES = dict(
-    vocab_size=97, d_model=40, d_kv=12, d_ff=56, num_layers=3, num_decoder_layers=2, num_heads=3,
-    relative_attention_num_buckets=8, relative_attention_max_distance=20, decoder_start_token_id=3,
-)  # fmt: skip
+    vocab_size=97,
+    d_model=40,
+    d_kv=12,
+    d_ff=56,
+    num_layers=3,
+    num_decoder_layers=2,
+    num_heads=3,
+    relative_attention_num_buckets=8,
+    relative_attention_max_distance=20,
+    decoder_start_token_id=3,
+)
 
 CASES: dict[str, Callable[[], PreTrainedModel]] = {
     "t5-gated": lambda: T5ForConditionalGeneration(T5Config(**T5_SIZES, feed_forward_proj="gated-gelu")),
@@ -41,15 +55,26 @@ CASES: dict[str, Callable[[], PreTrainedModel]] = {
     ),
     "marian": lambda: MarianMTModel(
         MarianConfig(
-            **SIZES, max_position_embeddings=40, decoder_vocab_size=97, scale_embedding=True, pad_token_id=96,
-            decoder_start_token_id=95, activation_function="swish",
-        )  # fmt: skip
+            **SIZES,
+            max_position_embeddings=40,
+            decoder_vocab_size=97,
+            scale_embedding=True,
+            pad_token_id=96,
+            decoder_start_token_id=95,
+            activation_function="swish",
+        )
     ),
     "whisper": lambda: WhisperForConditionalGeneration(
         WhisperConfig(
-            **SIZES, num_mel_bins=7, max_source_positions=20, max_target_positions=24, pad_token_id=96,
-            decoder_start_token_id=95, bos_token_id=1, eos_token_id=0,
-        )  # fmt: skip
+            **SIZES,
+            num_mel_bins=7,
+            max_source_positions=20,
+            max_target_positions=24,
+            pad_token_id=96,
+            decoder_start_token_id=95,
+            bos_token_id=1,
+            eos_token_id=0,
+        )
     ),
 }
 
@@ -99,7 +124,10 @@ def test_equal(name: str, tmp_path: Path) -> None:
         expected, found = reference(**theirs, labels=labels), model(*ours, labels=labels)
         torch.testing.assert_close(found.logits, expected.logits, rtol=0, atol=1e-10)
         torch.testing.assert_close(found.loss, expected.loss, rtol=0, atol=1e-10)
-        for key, parameter in model.named_parameters():  # the control: each tensor's first element must be seen
+        for (
+            key,
+            parameter,
+        ) in model.named_parameters():  # the control: each tensor's first element must be seen
             if key.endswith(".k.bias") or _is_table(parameter, model):
                 continue  # softmax takes a bias of the keys away; a table's first row may not be looked up
             before = parameter.view(-1)[0].clone()
@@ -187,7 +215,8 @@ def _torch_names(layers: nn.Module, norms: dict[str, str]) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("spec", "count"), [("transformer", 67_309_568), ("translation", 7_531_648), ("whisper:tiny.en", 37_760_256)]
+    ("spec", "count"),
+    [("transformer", 67_309_568), ("translation", 7_531_648), ("whisper:tiny.en", 37_760_256)],
 )
 def test_published_size(spec: str, count: int) -> None:
     table = compiler.compile(spec).table

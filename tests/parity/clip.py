@@ -33,9 +33,13 @@ def questions(image: int, vocab: int, length: int, eot: int | None = None) -> tu
         tokens[:, 1] = vocab - 1
     end = eot if eot is not None else vocab - 1
     tokens[0, length - 2] = tokens[1, length - 4] = tokens[1, length - 1] = end
-    lengths = torch.tensor([[length - 1], [length - 3]])
-    mask = torch.arange(length) < lengths
-    return Question("plain", pixels, tokens, None), Question("padded", pixels, tokens, mask)
+    places = torch.arange(length)
+    right, left = places < torch.tensor([[length - 1], [length - 3]]), places >= torch.tensor([[2], [1]])
+    return (
+        Question("plain", pixels, tokens, None),
+        Question("right", pixels, tokens, right),
+        Question("left", pixels, tokens, left),
+    )
 
 
 def ask_ours(model: Any, asked: tuple[Question, ...]) -> Tensors:

@@ -27,8 +27,8 @@ from transformers import (
 import runtime
 from compiler.diagnostics.diagnostic import CompileError
 from runtime.__main__ import main
-from tests.parity import hf, test_bert, test_clip, test_gpt2, test_llama
-from tests.parity.harness import randomised
+from tests.parity import decoders, hf, test_bert, test_clip, test_gpt2, test_llama
+from tests.parity.harness import answers, comparison, randomised
 
 MODELS: list[tuple[Any, Any]] = [
     (GPT2LMHeadModel, GPT2Config(**test_gpt2.SMALL)),
@@ -97,6 +97,20 @@ def test_a_module_that_was_never_loaded(kind: Any, config: Any, tmp_path: Path) 
     reopened: Any = hf.opener(kind)(tmp_path / "back")
     reopened.save_pretrained(tmp_path / "again")
     assert same(runtime.load(tmp_path / "again"), fresh)
+
+
+@pytest.mark.parametrize(
+    "spec", ["llama:2-7b", "llama:3-8b", "llama:3.1-8b", "llama:3.2-1b", "llama:smollm2-135m"]
+)
+def test_a_variant_opens_in_transformers(spec: str, tmp_path: Path) -> None:
+    """What the variant leaves to the defaults of its rotation is written out."""
+    sizes = {"vocab": 97, "dim": 24, "depth": 2, "heads": 6, "kv_heads": 2, "head_dim": 10, "hidden": 44}
+    model: Any = randomised(runtime.load(spec, weights=None, set=sizes))
+    runtime.export(model, tmp_path)
+    reference = hf.opener(LlamaForCausalLM)(tmp_path).eval()
+    asked = decoders.questions(97, 600)
+    compare = comparison(answers(lambda m: decoders.ask_theirs(m, asked), reference), torch.float32)
+    compare(answers(lambda m: decoders.ask_ours(m, asked), model))
 
 
 def missing(state: dict[str, torch.Tensor]) -> str:

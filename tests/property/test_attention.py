@@ -96,7 +96,9 @@ def declarations(draw: st.DrawFn) -> tuple[Case, Tensors, float, torch.Tensor]:
 
 @given(declarations())
 def test_attention(declared: tuple[Case, Tensors, float, torch.Tensor]) -> None:
-    """Grouped heads, T != K, causal, windows, masks of both forms, biases: values, zero rows and gradients."""
+    """Grouped heads, T != K, causal, windows, masks of both forms, biases: values,
+    zero rows and gradients.
+    """
     case, tensors, scale, visible = declared
     program = compiled(case)
     for name in ("q", "k", "v"):

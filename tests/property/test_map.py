@@ -120,7 +120,8 @@ def test_map(data: st.DataObject) -> None:
     tensors = {n: FILL[DTYPES[n]]([sizes[a] for a in sides[n]], g) for n in read}
     found = outputs(program, build(program, dtype=torch.float64), **tensors)["y"]
     placed = {n: v[tuple(slice(None) if a in sides[n] else None for a in used)] for n, v in tensors.items()}
-    whole = dict(zip(placed, torch.broadcast_tensors(*placed.values()), strict=True))
+    shape = [sizes[a] for a in used]
+    whole = {n: v.expand(shape) for n, v in placed.items()}
     flat = {n: v.flatten().tolist() for n, v in whole.items()}
     expected = [tree.value({n: flat[n][k] for n in read}) for k in range(found.numel())]
     assert program.typed.root.node("y").outputs["y"].dtype == tree.kind

@@ -54,7 +54,9 @@ CONSTANTS = Case(
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("late", [False, True], ids=["built", "cast"])
 def test_constants_keep_their_dtype(dtype: torch.dtype, late: bool) -> None:
-    """Whole numbers stay exact and float32 stays float32; only a cast `like` a value of the module follows the module."""
+    """Whole numbers stay exact and float32 stays float32;
+    only a cast `like` a value of the module follows the module.
+    """
     module = build(compiled(CONSTANTS), dtype=None if late else dtype)
     if late:
         module.to(dtype)

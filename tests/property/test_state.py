@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import accumulate
+from typing import Any
 
 import pytest
 import torch
@@ -46,7 +47,7 @@ def test_chunks(side: str, data: st.DataObject) -> None:
     expected = torch.arange(total).expand(batch, total) if mask is None else places(mask)
     x = torch.randn(batch, total, 3, generator=torch.Generator().manual_seed(total), dtype=torch.float64)
     program = compiled(STATEFUL)
-    module = build(program, dtype=torch.float64)
+    module: Any = build(program, dtype=torch.float64)
     capacity = total + data.draw(st.integers(0, 2))
     cache = module.new_cache(batch, capacity)
     linear = x @ module.h.weight.T + module.h.bias

@@ -73,6 +73,16 @@ def linear(c: Context) -> Text:
     )
 
 
+def lora_linear(c: Context) -> Text:
+    inside = size_piece(c.type("x").shape[-1], "dim")
+    outside = size_piece(c.typed.outputs["y"].shape[-1], "out")
+    made = code(
+        "LoraLinear({i}, {o}" + _option(c, "bias", True) + ", rank={r}, alpha={a}, dropout={p})",
+        i=inside, o=outside, r=c.lit("rank"), a=c.lit("alpha"), p=c.lit("dropout"),
+    )  # fmt: skip
+    return Text({"y": _call(c)}, made)
+
+
 def _option(c: Context, name: str, default: object) -> str:
     """A keyword left out where it has torch's own default."""
     value = c.attr(name)

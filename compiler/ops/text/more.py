@@ -8,7 +8,7 @@ from compiler.ops.text.context import Context, Text
 
 
 def argsort(c: Context) -> Text:
-    return Text({"y": code("{x}.argsort({axis}, stable=True)", x=c.var("x", ATOM), axis=c.lit("axis"))})
+    return Text({"y": code("{x}.argsort(stable=True, dim={axis})", x=c.var("x", ATOM), axis=c.lit("axis"))})
 
 
 def topk(c: Context) -> Text:
@@ -21,20 +21,23 @@ def cumulate(c: Context) -> Text:
 
 
 def random(c: Context) -> Text:
+    """`torch.rand(2, 3, device=x.device, dtype=x.dtype)`, drawn once whatever reads it."""
     name = "rand" if c.attr("dist") == "uniform" else "randn"
-    shape = join([Code((size_piece(d, "size"),)) for d in c.typed.outputs["y"].shape], ", ")
-    like = code("{x}", x=c.var("like", ATOM)) if c.has("like") else c.any_input()
-    return Text(
-        {"y": code("torch." + name + "({s}, device={x}.device, dtype={x}.dtype)", s=shape, x=like)},
-        inline=False,
-    )
+    sizes = [Code((size_piece(d, "size"),)) for d in c.typed.outputs["y"].shape]
+    shape = join(sizes, ", ") if sizes else Code(("()",))
+    text = code("torch." + name + "({s}, device={x}.device, dtype={x}.dtype)", s=shape, x=c.var("like", ATOM))
+    return Text({"y": text}, inline=False)
 
 
 def grouped_linear(c: Context) -> Text:
-    weight = c.typed.weights[0].shape
-    made = code("GroupedLinear({n}, {i}, {o}" + (", bias=True" if c.attr("bias") else "") + ")", **dict(
-        zip("noi", (size_piece(d, h) for d, h in zip(weight, ("num", "out", "dim"), strict=True)), strict=True)
-    ))  # fmt: skip
+    num, out, dim = c.typed.weights[0].shape
+    bias = ", bias=True" if c.attr("bias") else ""
+    made = code(
+        "GroupedLinear({n}, {i}, {o}" + bias + ")",
+        n=size_piece(num, "num"),
+        i=size_piece(dim, "dim"),
+        o=size_piece(out, "out"),
+    )
     return Text({"y": code("self." + c.member + "({x}, {n})", x=c.var("x"), n=c.var("count"))}, made)
 
 

@@ -16,6 +16,7 @@ TEXTS: Mapping[str, Callable[[Context], Text]] = MappingProxyType(
         "positions": basic.positions,
         "embedding": basic.embedding,
         "linear": basic.linear,
+        "lora_linear": basic.lora_linear,
         "conv": basic.conv,
         "einsum": axes.einsum,
         "layer_norm": basic.layer_norm,

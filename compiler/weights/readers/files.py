@@ -48,12 +48,14 @@ class TensorFaults:
     found: Diagnostics = field(default_factory=Diagnostics)
 
     def add(self, tensor: object, reason: str) -> None:
+        """Note why a tensor is refused."""
         message = f"{self.path.name}: tensor `{shown(tensor)}`: {reason}"
         self.found.error("checkpoint-format", message, place(self.path))
         if len(self.found.items) >= MAX_FAULTS:
             self.found.check()
 
     def check(self) -> None:
+        """Raise what was noted."""
         self.found.check()
 
 
@@ -98,6 +100,7 @@ class CheckpointFile:
         return data
 
     def truncated(self, what: str, end: int) -> CompileError:
+        """The fault of a file that ends early."""
         return damaged(
             self.path,
             f"truncated: {what} should end at byte {end}, but the file has {self.size} bytes",

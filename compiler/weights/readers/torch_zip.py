@@ -150,6 +150,7 @@ def is_legacy(head: bytes) -> bool:
 
 
 def legacy_fault(path: Path) -> CompileError:
+    """The fault of a file older than the zip format."""
     return damaged(
         path,
         "a bare pickle, as PyTorch before 1.6 wrote it, is not read",

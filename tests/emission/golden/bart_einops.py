@@ -259,6 +259,9 @@ class Bart(nn.Module):
         shifted = F.pad(labels, (1, -1), value=2) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        total = past + target.shape[1]
+        if total > 24:
+            raise ValueError(f"a sequence of {total} is too long, this model takes 24 at most")
         d_embed = self.shared(torch.where(target == -100, 1, target))  # [B, T, 24]
         d_place = self.d_place(positions(target, None, past) + 2)  # [B, T, 24]
         visible = causal_mask(None, target, past)  # [1, 1, T, K]
@@ -271,12 +274,8 @@ class Bart(nn.Module):
             decoder = decoder[:, -1:]
         scores = F.linear(decoder, self.shared.weight) + self.head_bias  # [B, T, 61]
         loss = F.cross_entropy(scores.flatten(0, -2), labels.flatten()) if labels is not None else None  # []
-        if past + target.shape[1] > 24:
-            raise ValueError(
-                f"a sequence of {past + target.shape[1]} is too long, this model takes 24 at most"
-            )
         if cache is not None:
-            cache["past"] = past + target.shape[1]
+            cache["past"] = total
         if loss is None:
             return scores
         return BartOutput(logits=scores, loss=loss)
@@ -301,6 +300,9 @@ class Bart(nn.Module):
         shifted = F.pad(labels, (1, -1), value=2) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        total = past + target.shape[1]
+        if total > 24:
+            raise ValueError(f"a sequence of {total} is too long, this model takes 24 at most")
         d_embed = self.shared(torch.where(target == -100, 1, target))  # [B, T, 24]
         d_place = self.d_place(positions(target, None, past) + 2)  # [B, T, 24]
         visible = causal_mask(None, target, past)  # [1, 1, T, K]
@@ -309,12 +311,8 @@ class Bart(nn.Module):
             decoder = layer(decoder, memory, visible, source_mask_attend, past, cache and cache["decoder"][i])
         if last:
             decoder = decoder[:, -1:]
-        if past + target.shape[1] > 24:
-            raise ValueError(
-                f"a sequence of {past + target.shape[1]} is too long, this model takes 24 at most"
-            )
         if cache is not None:
-            cache["past"] = past + target.shape[1]
+            cache["past"] = total
         return F.linear(decoder, self.shared.weight) + self.head_bias  # [B, T, 61]
 
     def new_cache(self, batch, capacity):

@@ -306,6 +306,7 @@ class T5(nn.Module):
         shifted = F.pad(labels, (1, -1)) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        total = past + target.shape[1]
         d_embed = self.shared(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_pos_t = torch.arange(past, past + target.shape[1], device=target.device)  # [T]
         d_pos_k = torch.arange(past + target.shape[1], device=target.device)  # [K]
@@ -321,7 +322,7 @@ class T5(nn.Module):
         lm_head = self.lm_head(F.dropout(self.d_norm(decoder), 0.1, self.training))  # [B, T, 61]
         loss = F.cross_entropy(lm_head.flatten(0, -2), labels.flatten()) if labels is not None else None  # []
         if cache is not None:
-            cache["past"] = past + target.shape[1]
+            cache["past"] = total
         if loss is None:
             return lm_head
         return T5Output(logits=lm_head, loss=loss)
@@ -346,6 +347,7 @@ class T5(nn.Module):
         shifted = F.pad(labels, (1, -1)) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        total = past + target.shape[1]
         d_embed = self.shared(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_pos_t = torch.arange(past, past + target.shape[1], device=target.device)  # [T]
         d_pos_k = torch.arange(past + target.shape[1], device=target.device)  # [K]
@@ -359,7 +361,7 @@ class T5(nn.Module):
         if last:
             decoder = decoder[:, -1:]
         if cache is not None:
-            cache["past"] = past + target.shape[1]
+            cache["past"] = total
         return self.lm_head(F.dropout(self.d_norm(decoder), 0.1, self.training))  # [B, T, 61]
 
     def new_cache(self, batch, capacity):

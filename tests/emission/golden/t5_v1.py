@@ -303,6 +303,7 @@ class T5(nn.Module):
         shifted = F.pad(labels, (1, -1)) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        total = past + target.shape[1]
         d_embed = self.shared(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_pos_t = torch.arange(past, past + target.shape[1], device=target.device)  # [T]
         d_pos_k = torch.arange(past + target.shape[1], device=target.device)  # [K]
@@ -319,7 +320,7 @@ class T5(nn.Module):
         lm_head = F.linear(scaled, self.shared.weight)  # [B, T, 61]
         loss = F.cross_entropy(lm_head.flatten(0, -2), labels.flatten()) if labels is not None else None  # []
         if cache is not None:
-            cache["past"] = past + target.shape[1]
+            cache["past"] = total
         if loss is None:
             return lm_head
         return T5Output(logits=lm_head, loss=loss)
@@ -344,6 +345,7 @@ class T5(nn.Module):
         shifted = F.pad(labels, (1, -1)) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        total = past + target.shape[1]
         d_embed = self.shared(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_pos_t = torch.arange(past, past + target.shape[1], device=target.device)  # [T]
         d_pos_k = torch.arange(past + target.shape[1], device=target.device)  # [K]
@@ -358,7 +360,7 @@ class T5(nn.Module):
         if last:
             scaled = scaled[:, -1:]
         if cache is not None:
-            cache["past"] = past + target.shape[1]
+            cache["past"] = total
         return F.linear(scaled, self.shared.weight)  # [B, T, 61]
 
     def new_cache(self, batch, capacity):

@@ -250,6 +250,9 @@ class Whisper(nn.Module):
         shifted = F.pad(labels, (1, -1), value=2) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        total = past + target.shape[1]
+        if total > 24:
+            raise ValueError(f"a sequence of {total} is too long, this model takes 24 at most")
         token = self.token(torch.where(target == -100, 1, target))  # [B, T, 24]
         d_place = self.d_place(positions(target, None, past))  # [B, T, 24]
         visible = causal_mask(None, target, past)  # [1, 1, T, K]
@@ -260,12 +263,8 @@ class Whisper(nn.Module):
             decoder = decoder[:, -1:]
         lm_head = F.linear(self.d_norm(decoder), self.token.weight)  # [B, T, 61]
         loss = F.cross_entropy(lm_head.flatten(0, -2), labels.flatten()) if labels is not None else None  # []
-        if past + target.shape[1] > 24:
-            raise ValueError(
-                f"a sequence of {past + target.shape[1]} is too long, this model takes 24 at most"
-            )
         if cache is not None:
-            cache["past"] = past + target.shape[1]
+            cache["past"] = total
         if loss is None:
             return lm_head
         return WhisperOutput(logits=lm_head, loss=loss)
@@ -284,6 +283,9 @@ class Whisper(nn.Module):
         shifted = F.pad(labels, (1, -1), value=2) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        total = past + target.shape[1]
+        if total > 24:
+            raise ValueError(f"a sequence of {total} is too long, this model takes 24 at most")
         token = self.token(torch.where(target == -100, 1, target))  # [B, T, 24]
         d_place = self.d_place(positions(target, None, past))  # [B, T, 24]
         visible = causal_mask(None, target, past)  # [1, 1, T, K]
@@ -292,12 +294,8 @@ class Whisper(nn.Module):
             decoder = layer(decoder, memory, visible, past, cache and cache["decoder"][i])
         if last:
             decoder = decoder[:, -1:]
-        if past + target.shape[1] > 24:
-            raise ValueError(
-                f"a sequence of {past + target.shape[1]} is too long, this model takes 24 at most"
-            )
         if cache is not None:
-            cache["past"] = past + target.shape[1]
+            cache["past"] = total
         return F.linear(self.d_norm(decoder), self.token.weight)  # [B, T, 61]
 
     def new_cache(self, batch, capacity):

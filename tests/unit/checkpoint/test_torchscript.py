@@ -167,7 +167,7 @@ def test_classes_need_a_torchscript_archive(tmp_path: Path) -> None:
     pickled = b"\x80\x02" + MODULE + state_dict(a=tensor())[2:-1] + b"b."
     marked = torch_file(tmp_path / "a.pt", pickled, {"0": bytes(24)}, code_x=b"not opened")
     assert set(read_header(marked).tensors) == {"a"}
-    with pytest.raises(CompileError, match="'__torch__.a M' is not a tensor constructor"):
+    with pytest.raises(CompileError, match=r"'__torch__\.a M' is not a tensor constructor"):
         read_header(torch_file(tmp_path / "b.pt", pickled, {"0": bytes(24)}))
 
 
