@@ -9,7 +9,12 @@ from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.values import Record, Value, spell
 
 #: distribution -> its parameters
-INITS: dict[str, tuple[str, ...]] = {"normal": ("std", "mean"), "uniform": ("low", "high"), "constant": ()}
+INITS: dict[str, tuple[str, ...]] = {
+    "normal": ("std", "mean"),
+    "trunc_normal": ("std", "mean", "low", "high"),
+    "uniform": ("low", "high"),
+    "constant": (),
+}
 WORDS = ("zeros", "ones", "xavier_uniform")
 
 
