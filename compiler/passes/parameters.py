@@ -99,7 +99,7 @@ def _plain(value: Value) -> ParamValue:
 
 
 def _scalar(value: Value) -> Scalar:
-    return float(value) if isinstance(value, Fraction) else value  # type: ignore[no-any-return]
+    return float(value) if isinstance(value, Fraction) else value
 
 
 def initial_values(
