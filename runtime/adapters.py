@@ -32,8 +32,8 @@ def save_adapter(
 ) -> tuple[Path, ...]:
     """Write the trained part of an adapted model as a PEFT adapter of a base model in the dialect `to`.
 
-    Raises CompileError for a model without adapters, and for a linear map whose place in the base model's layout
-    cannot carry a low-rank addition.
+    Raises CompileError for a model without adapters, and for a linear map whose place in the base model's
+    layout cannot carry a low-rank addition.
     """
     program, adapters = _adapted(model)
     lifted = lift(program, to)
@@ -53,8 +53,8 @@ def save_adapter(
 def load_adapter(model: nn.Module, folder: str | Path, *, dialect: str = "hf") -> nn.Module:
     """Give an adapted model the trained part that a PEFT adapter folder holds; returns the model.
 
-    Raises CompileError, with the model unchanged, for tensors that are missing, unexpected or of another shape, and for
-    another alpha / rank than the spec's.
+    Raises CompileError, with the model unchanged, for tensors that are missing,
+    unexpected or of another shape, and for another alpha / rank than the spec's.
     """
     program, adapters = _adapted(model)
     folder = Path(folder)
@@ -103,7 +103,9 @@ def start_adapters(model: nn.Module) -> None:
 
 
 def merge(model: nn.Module) -> nn.Module:
-    """The same function without adapters: a module of the plain spec, the additions added into its weights."""
+    """The same function without adapters: a module of the plain spec,
+    the additions added into its weights.
+    """
     program, adapters = _adapted(model)
     base = build(lowered(infer_shapes(plain(program.typed.graph))), device="meta")
     state = {n: t.detach() for n, t in model.state_dict().items()}
@@ -145,7 +147,9 @@ def _adapted(model: nn.Module) -> tuple[Program, Adapters]:
 
 
 def _config(adapters: Adapters, ranks: Mapping[str, int], lifted: Lifted) -> dict[str, Any]:
-    """What PEFT reads: a joint addition has the rank of its members together, and an alpha of the same scale."""
+    """What PEFT reads: a joint addition has the rank of its members together,
+    and an alpha of the same scale.
+    """
     odd = {m: r for m, r in ranks.items() if r != adapters.rank}
     scale = adapters.alpha / adapters.rank
     return {
@@ -186,6 +190,7 @@ def _check_scale(
     if alpha / rank != adapters.alpha / adapters.rank:
         diagnostics.error(
             "config-value",
-            f"the adapter scales `{module}` by {alpha} / {rank}, the spec by {adapters.alpha} / {adapters.rank}",
+            f"the adapter scales `{module}` by {alpha} / {rank}, "
+            f"the spec by {adapters.alpha} / {adapters.rank}",
             adapters.at[0].span,
         )

@@ -1,8 +1,9 @@
 """Where low-rank additions stand in another project's layout.
 
-A weight map relabels axes. A relabelling that keeps a weight's rows together takes rows of B with it, one that keeps
-its columns takes columns of A; several weights in one tensor (a fused q, k, v) become one addition of their joint rank,
-B block-diagonal. What a plan does to rows and columns is read off by running it on tensors of numbered cells.
+A weight map relabels axes. A relabelling that keeps a weight's rows together takes rows of B with it,
+one that keeps its columns takes columns of A; several weights in one tensor (a fused
+q, k, v) become one addition of their joint rank, B block-diagonal. What a plan does to
+rows and columns is read off by running it on tensors of numbered cells.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class Place:
         return a, b
 
     def parted(self, a: Tensor, b: Tensor, rank: int) -> dict[str, Tensor]:
-        """The members' tensors: of a block-diagonal B each its own block, else its rows of B and the whole A."""
+        """The members' tensors: of a block-diagonal B each its own block,
+        else its rows of B and the whole A.
+        """
         back = torch.empty(len(self.columns), dtype=torch.long)
         back[list(self.columns)] = torch.arange(len(self.columns))
         out: dict[str, Tensor] = {}
@@ -85,9 +88,11 @@ class Lifted:
         return {k: n for n, k in self.names.items() if any(p.reaches(n) for p in adapters.train)}
 
     def whole(self, state: Mapping[str, Tensor], adapters: Adapters) -> dict[str, Tensor]:
+        """The tensors that `train` reaches, under their keys."""
         return {key: state[name].contiguous() for key, name in self.whole_names(adapters).items()}
 
     def whole_modules(self, adapters: Adapters) -> set[str]:
+        """The modules that hold those, by their names."""
         return {key.rpartition(".")[0] or key for key in self.whole_names(adapters)}
 
 

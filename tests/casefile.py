@@ -30,7 +30,6 @@ from compiler.weights.config import recognise
 from compiler.weights.library import Library
 from compiler.weights.plan import plan, plan_export
 from compiler.weights.readers.detect import read_header
-from runtime.checkpoint.staging import staged
 
 FOLDER = Path(__file__).parent / "cases"
 _MARK = "=== "
@@ -126,6 +125,8 @@ def _recognise(arguments: list[str]) -> None:
 
 
 def _write(arguments: list[str]) -> None:
+    from runtime.checkpoint.staging import staged
+
     (folder,) = arguments
     with staged(Path(folder), ["notes.txt"], 0, force=False):
         raise AssertionError("a foreign file would be overwritten")

@@ -71,7 +71,8 @@ METHODS: Final = frozenset(
     reshape view split chunk unbind narrow repeat repeat_interleave roll flip sum mean amax amin any all
     var argmax argmin cumsum cumprod sort argsort topk gather index_select index_add scatter scatter_add
     take_along_dim masked_fill where softmax log_softmax sigmoid tanh exp log sqrt rsqrt sin cos abs sign
-    floor ceil round clamp pow square relu logsumexp norm requires_grad_ tril triu diagonal unfold contiguous clone copy_
+    floor ceil round clamp pow square relu logsumexp norm requires_grad_ tril triu diagonal unfold
+    contiguous clone copy_
     fill_ zero_ to float long bool int type_as new_empty new_zeros new_ones new_full numel size dim isinf
     isnan items tolist
     """.split()

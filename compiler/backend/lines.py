@@ -55,12 +55,29 @@ def _broken(line: str) -> list[str]:
     body, tail = (code[:-1], ":") if code.endswith(":") else (code, "")
     opening = _last_bracket(body)
     if opening is None or not _is_plain(body[len(indent) : opening]):
-        return [*above, code]
+        return [*above, *_chained(code, indent)]
     parts = _split(body[opening + 1 : -1])
     inside, close = f"{indent}    {', '.join(parts)}", f"{indent}{body[-1]}{tail}"
     if len(inside) > WIDTH and len(parts) > 1:
         return [*above, body[: opening + 1], *(f"{indent}    {part}," for part in parts), close]
     return [*above, body[: opening + 1], inside, close]
+
+
+def _chained(code: str, indent: str) -> list[str]:
+    """A chain of calls, `y = x.unflatten(...).permute(...).flatten(...)`, with a call in each line."""
+    word = "return " if code.startswith(f"{indent}return ") else " = "
+    head, _, chain = code.partition(word)
+    calls, depth = [0], 0
+    for position, char in _outside_strings(chain):
+        if char == " " and depth == 0:
+            return [code]
+        if char == "." and depth == 0 and chain[position - 1] == ")":
+            calls.append(position)
+        depth += (char in _CLOSING) - (char in _CLOSING.values())
+    if len(calls) < 2:
+        return [code]
+    links = [chain[a:b] for a, b in zip(calls, [*calls[1:], len(chain)], strict=True)]
+    return [f"{head}{word}(", *(f"{indent}    {link}" for link in links), f"{indent})"]
 
 
 def _last_bracket(body: str) -> int | None:

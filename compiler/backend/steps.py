@@ -9,6 +9,7 @@ from compiler.backend.expressions import Names, Pending, Printer, axes_comment
 from compiler.backend.lengths import NO_LENGTHS, Lengths
 from compiler.backend.lines import WIDTH, commented
 from compiler.backend.readers import find_readers, single_outputs, with_neighbours
+from compiler.ir.actions import targets
 from compiler.ir.code import Lit, literals
 from compiler.ir.graph import Ref
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step
@@ -204,6 +205,12 @@ class _BodyWriter:
         value = self.printer.value(default.value)
         self.lines.append(f"if {target} is None:")
         self._line(f"{target} = {value}", self._comment(default.value), (default.value,), "    ")
+        needs = next(
+            (a.guard for a in self.body.actions if default.value in targets(a) and isinstance(a, Step)), ()
+        )
+        if needs:
+            names = " or ".join([target, *(self.printer.value(ref) for ref in needs)])
+            self.lines += [f"if {target} is None:", f'    raise ValueError("give {names}")']
         self.lines += self.lengths.given.get(default.name, [])
 
     def _keep_last(self, target: Ref) -> None:

@@ -13,7 +13,9 @@ from compiler.cli.arguments import Verbs, add_verb
 def declare(verbs: Verbs) -> None:
     """Add the verb and its arguments."""
     parser = add_verb(verbs, "from-hf", "the YAML spec of a checkpoint folder or file of a known family")
-    parser.add_argument("folder", metavar="FOLDER", type=Path, help="a folder with a config.json, or a GGUF file")
+    parser.add_argument(
+        "folder", metavar="FOLDER", type=Path, help="a folder with a config.json, or a GGUF file"
+    )
     parser.add_argument("--name", help="what the spec is called (default: after the folder)")
     parser.set_defaults(run=run)
 
@@ -30,8 +32,14 @@ def run(options: argparse.Namespace) -> int:
     if not name[:1].isalpha():
         name = f"{found.spec}_{name}"
     compile_spec(found.spec, set=dict(found.set))  # what is printed is proved to compile
-    lines = [f"spec: {name}", f"extends: {found.spec}", f"summary: {text('The checkpoint in ' + options.folder.name)}"]
-    changed = {k: v for k, v in found.set.items() if isinstance(v, dict) or k not in default or default[k] != v}
+    lines = [
+        f"spec: {name}",
+        f"extends: {found.spec}",
+        f"summary: {text('The checkpoint in ' + options.folder.name)}",
+    ]
+    changed = {
+        k: v for k, v in found.set.items() if isinstance(v, dict) or k not in default or default[k] != v
+    }
     if changed:
         lines.append("params:")
         lines += [f"  {key}: {_written(value, found.set)}" for key, value in changed.items()]

@@ -69,6 +69,8 @@ def evaluate(expr: Expr, lookup: Lookup) -> Value:
             return value
         case Name():
             return lookup(expr)
+        case Call(name="present"):
+            raise ValueFault("`present(x)` stands alone, in a `when`")
         case IfElse(test=test, then=then, other=other):
             chosen = evaluate(test, lookup)
             if isinstance(chosen, Residual):
@@ -173,7 +175,7 @@ def compare(op: str, a: Value, b: Value) -> bool:
     x, y = number(a), number(b)
     if isinstance(x, Dim) or isinstance(y, Dim):
         raise ValueFault(f"`{spell(a)} {op} {spell(b)}` depends on the input")
-    return {"<": x < y, "<=": x <= y, ">": x > y, ">=": x >= y}[op]
+    return bool({"<": x < y, "<=": x <= y, ">": x > y, ">=": x >= y}[op])
 
 
 def as_dim(value: Value) -> Dim:

@@ -9,7 +9,6 @@ from compiler.ops.linear import spatial
 from compiler.ops.patterns import need_float
 from compiler.ops.sources import sizes
 
-
 #: number of axes -> how they are resized
 _MODES = {1: ("nearest", "linear"), 2: ("nearest", "bilinear", "bicubic"), 3: ("nearest", "trilinear")}
 
@@ -86,7 +85,7 @@ CONV_TRANSPOSE = OpDef(
 )
 GROUP_NORM = OpDef(
     "group_norm",
-    "Normalised over groups of channels and all of space; one channel each is instance norm (Wu and He 2018).",
+    "Normalised over groups of channels and all of space; of one channel: instance norm (Wu and He 2018).",
     _group_norm,
     attrs=(
         AttrDecl("groups", "size", required=True),

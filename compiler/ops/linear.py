@@ -28,7 +28,10 @@ def _lora_linear(call: OpCall) -> Typing:
     plain = _linear(call)
     weight = plain.weights[0]
     rank = call.size("rank")
-    low = (Weight("lora_a", (rank, weight.shape[1]), "linear"), Weight("lora_b", (weight.shape[0], rank), "zeros"))
+    low = (
+        Weight("lora_a", (rank, weight.shape[1]), "linear"),
+        Weight("lora_b", (weight.shape[0], rank), "zeros"),
+    )
     return Typing(plain.outputs, (*plain.weights, *low))
 
 

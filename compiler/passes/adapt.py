@@ -1,4 +1,6 @@
-"""adapt: Graph -> Graph. The linear maps that `adapters` names get low-rank additions; all else stays as it is."""
+"""adapt: Graph -> Graph. The linear maps that `adapters` names get low-rank additions;
+all else stays as it is.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,6 @@ from compiler.ir.graph import Adapters, Attr, Block, Graph, Node, OpNode, Path, 
 from compiler.passes.scope import Scope
 from compiler.source.text import Span
 from compiler.syntax.model_spec import AdapterSpec
-
 
 #: What an addition adds to a linear map's attributes.
 GIVEN = ("rank", "alpha", "dropout")

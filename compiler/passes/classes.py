@@ -14,6 +14,7 @@ from compiler.ir.actions import action_pieces
 from compiler.ir.code import Code, Lit, Literal
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step, Unit
 from compiler.ir.values import Value
+from compiler.syntax.names import ADDED_METHODS, MODULE_ATTRIBUTES, TEXT_NAMES
 
 Key = tuple[object, ...]
 
@@ -145,12 +146,14 @@ def _equal(a: Literal, b: Literal) -> bool:
 
 def _argument_name(units: list[Unit], values: tuple[Literal, ...], hint: str, taken: Collection[str]) -> str:
     """The param or dim of the block that has these values in the instances, else the attribute's own name."""
+    members = {m.name for m in units[0].members}
+    unusable = {*taken, *members, *MODULE_ATTRIBUTES, *ADDED_METHODS}  # an argument may become an attribute
     candidates = [*units[0].typed.block.params, *units[0].typed.dims]
     for name in candidates:
-        if tuple(_value(u, name) for u in units) == values and name not in taken:
+        if tuple(_value(u, name) for u in units) == values and name not in unusable:
             return name
     name, count = hint, 2
-    while name in taken:
+    while name in unusable:
         name, count = f"{hint}_{count}", count + 1
     return name
 
@@ -167,12 +170,13 @@ def _value(unit: Unit, name: str) -> Value:
 def _names(groups: list[list[Unit]]) -> list[str]:
     """A class is named after its block; several of one block after what tells their places apart."""
     bases = [_camel(g[0].typed.block.name) for g in groups]
+    taken = TEXT_NAMES | {"NamedTuple", f"{bases[-1]}Output"}  # what the text calls by these names itself
     names: list[str] = []
     for base, group in zip(bases, groups, strict=True):
         if bases.count(base) > 1:
             base = _qualified(base, group, [g for b, g in zip(bases, groups, strict=True) if b == base])
         name, count = base, 2
-        while name in names:
+        while name in {*names, *taken}:
             name, count = f"{base}{count}", count + 1
         names.append(name)
     return names

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from compiler.diagnostics.diagnostic import fail
 from compiler.ir.dims import Dim, dim, symbol
 from compiler.ir.graph import Attr, Block, InputPort, Node, OpNode, Ref, RepeatNode, UseNode
 from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value
 from compiler.passes.infer_shapes import KEY_LENGTH
+from compiler.source.text import Span
 
 
 @dataclass(frozen=True)
@@ -126,16 +128,16 @@ def _passes(source: Ref | None, block: TypedBlock) -> bool:
 
 def _prepare(request: Request, block: TypedBlock, before: TypedNode) -> TypedNode:
     """The node that makes what was requested."""
+    span = before.node.span
     inputs: dict[str, Ref] = {}
     if request.op == "rotation":
         assert request.source is not None
         inputs = {"angle": request.source, "like": _float_input(block, before)}
     else:
         if dict(request.attrs)["causal"]:
-            inputs["x"] = _counted(block, request.length)
+            inputs["x"] = _counted(block, request.length, span)
         if request.source is not None:
             inputs["mask"] = request.source
-    span = before.node.span
     name = _free(request.port(), block)
     attrs = {k: Attr(v, span) for k, v in request.attrs}
     needs_mask = request.op == "attention_mask" and not dict(request.attrs)["causal"]
@@ -156,7 +158,7 @@ def _float_input(block: TypedBlock, before: TypedNode) -> Ref:
     raise AssertionError("no floating-point value reaches a rotation")
 
 
-def _counted(block: TypedBlock, length: Dim) -> Ref:
+def _counted(block: TypedBlock, length: Dim, span: Span) -> Ref:
     """A value whose second axis counts the queries: what `positions` counts, or an input."""
     for typed in block.nodes:
         if isinstance(typed.node.action, OpNode) and typed.node.action.op == "positions":
@@ -171,7 +173,12 @@ def _counted(block: TypedBlock, length: Dim) -> Ref:
         for port, found in typed.outputs.items():
             if found.rank > 1 and found.shape[1] == length:
                 return Ref(typed.node.name, port)
-    raise AssertionError("no value counts the queries of a causal attention")
+    raise fail(
+        "missing-input",
+        f"no value has the {length} queries of this causal attention on its second axis",
+        span,
+        help="wire `positions` to what is counted",
+    )
 
 
 def _free(name: str, block: TypedBlock) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Collection
+from typing import Any, TypeVar
 
 from compiler.diagnostics.diagnostic import Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
@@ -31,9 +31,11 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
             "cycle", "this `extends` never ends", body.extends.span, help="break the circle"
         )
     base = flatten(parent, parent_of, diagnostics, limit - 1)
-    updates: dict[str, object] = {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED}
+    updates: dict[str, Any] = {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED}
     if set(base.inputs) <= set(body.inputs):
         updates["inputs"] = body.inputs  # a child that lists all inputs gives their order
+    removed = {str(name.value) for name in body.remove if name.value in base.inputs}
+    updates["inputs"] = {k: v for k, v in updates["inputs"].items() if k not in removed}
     updates["outputs"] = body.outputs or base.outputs  # a child that lists outputs lists all of them
     if isinstance(body, ModelSpec) and isinstance(base, ModelSpec):
         updates |= {name: {**getattr(base, name), **getattr(body, name)} for name in _MERGED_SPEC}
@@ -41,15 +43,17 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
         updates["adapters"] = body.adapters or base.adapters
         updates["task"] = body.task or base.task
     nodes = _append(dict(base.nodes), body.nodes, diagnostics)
-    updates["nodes"] = _edit(nodes, body, diagnostics)
+    updates["nodes"] = _edit(nodes, body, removed, diagnostics)
     return body.model_copy(update=updates)
 
 
-def _edit(nodes: dict[Key, NodeSpec], body: Body, diagnostics: Diagnostics) -> dict[Key, NodeSpec]:
-    """The verbs in their fixed order: remove, replace, insert, add, set."""
+def _edit(
+    nodes: dict[Key, NodeSpec], body: Body, inputs: Collection[str], diagnostics: Diagnostics
+) -> dict[Key, NodeSpec]:
+    """The verbs in their fixed order: remove, replace, insert, add, set. inputs: those that go."""
     if _has_conflicts(body, diagnostics):
         return nodes
-    for name in body.remove:
+    for name in (n for n in body.remove if n.value not in inputs):
         with diagnostics.recover():
             key = _find(nodes, str(name.value), name.span, diagnostics)
             nodes = {k: n for k, n in nodes.items() if k != key}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -81,6 +82,8 @@ def kind_fault(decl: AttrDecl, value: Value) -> KindFault | None:
         return KindFault(
             "expr-value", f"`{decl.name}` depends on `{spell(value)}`, which nothing has bound yet"
         )
+    if isinstance(value, float) and math.isnan(value):
+        return KindFault("bad-value", f"`{decl.name}` cannot be `.nan`")
     what, types = _KINDS[decl.kind]
     if isinstance(value, types) and (not isinstance(value, bool) or decl.kind == "bool"):
         return None
@@ -97,6 +100,9 @@ def check_weights(node: Node, weights: tuple[Weight, ...], diagnostics: Diagnost
             named = f"the weight `{weight.name}` of `{node.name}`" if weight.name else f"`{node.name}`"
             message = f"{named} is {_axes(weight.shape)}: its size cannot depend on the input's `{free[0]}`"
             raise diagnostics.error("bad-dim", message, node.span)
+        if weight.init == "xavier_uniform" and len(weight.shape) < 2:
+            message = f"`xavier_uniform` needs two axes, `{node.name}` has {len(weight.shape)}"
+            raise diagnostics.error("bad-value", message, node.span)
 
 
 def check_size(found: TensorType, node: Node, diagnostics: Diagnostics) -> None:

@@ -24,7 +24,7 @@ from compiler.passes.classes import group_classes
 from compiler.passes.infer_shapes import KEY_LENGTH
 from compiler.passes.methods import entry_methods
 from compiler.passes.once import kept_once
-from compiler.passes.parameters import initial_values, parameter_table
+from compiler.passes.parameters import check_trained, initial_values, parameter_table
 
 
 def lower(graph: TypedGraph, texts: Texts = TEXTS) -> Program:
@@ -37,6 +37,7 @@ def lower(graph: TypedGraph, texts: Texts = TEXTS) -> Program:
     diagnostics.check()
     assert root is not None
     table, owners = parameter_table(graph)
+    check_trained(graph, table, diagnostics)
     inits = initial_values(graph, owners, diagnostics)
     methods = entry_methods(graph, root, diagnostics)
     diagnostics.check()

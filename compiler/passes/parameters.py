@@ -56,7 +56,11 @@ def _walk(block: TypedBlock, prefix: str) -> Iterator[tuple[str, Owner, Paramete
             name = prefix + typed.node.name + (f".{weight.name}" if weight.name else "")
             shape = tuple(d.constant or 0 for d in weight.shape)
             adapter = weight.name in ("lora_a", "lora_b")
-            yield name, Owner(action.op, weight), Parameter(name, shape, weight.dtype, typed.node.span, adapter)
+            yield (
+                name,
+                Owner(action.op, weight),
+                Parameter(name, shape, weight.dtype, typed.node.span, adapter),
+            )
         for path, child in _children(block, typed.node.name, prefix):
             yield from _walk(child, path)
 
@@ -102,6 +106,17 @@ def _scalar(value: Value) -> Scalar:
     return float(value) if isinstance(value, Fraction) else value
 
 
+def check_trained(graph: TypedGraph, table: ParameterTable, diagnostics: Diagnostics) -> None:
+    """Each path of `adapters.train` reaches a tensor."""
+    adapters = graph.graph.adapters
+    for path in adapters.train if adapters is not None else ():
+        if not any(path.reaches(p.name) for p in table.parameters):
+            nodes = {n.node.name for n in graph.root.nodes if n.weights or n.children}
+            diagnostics.error(
+                "bad-path", f"`{path.text}` reaches no weight", path.span, help=did_you_mean(path.text, nodes)
+            )
+
+
 def initial_values(
     graph: TypedGraph, owners: Mapping[str, Owner], diagnostics: Diagnostics
 ) -> tuple[Init, ...]:
@@ -117,6 +132,9 @@ def initial_values(
             if _reaches(pattern, path) if rule.by_path else rule.pattern == owner.rule:
                 values[name] = rule.value
                 used.add(rule.pattern)
+                if rule.value == "xavier_uniform" and len(owner.weight.shape) < 2:
+                    message = f"`xavier_uniform` needs two axes, `{name}` has {len(owner.weight.shape)}"
+                    diagnostics.error("bad-value", message, rule.span)
     known = {o.rule for o in owners.values()}
     for rule in rules:
         if rule.pattern not in used:

@@ -8,7 +8,7 @@ from compiler.source.text import Span
 from compiler.syntax.model_spec import NodeSpec
 from compiler.syntax.parse import is_block_value, parse_node
 from compiler.syntax.schema import Value, describe
-from compiler.syntax.yaml import Key, Located, Map
+from compiler.syntax.yaml import Key, Located, Map, Seq
 
 #: Fields of a node that a path may name.
 _FIELDS = {
@@ -101,8 +101,12 @@ def _spanned(values: dict[Key, Value], span: Span) -> Map:
     return out
 
 
-def _set_input(inputs: Value | None, port: str, value: Value, span: Span) -> Map:
-    """`in` as a mapping with one port changed; positional inputs keep their places under `0`, `1`, ..."""
+def _set_input(inputs: Value | None, port: str, value: Value, span: Span) -> Map | Seq:
+    """`in` with one port changed: an item of a list by its place, any other port by name."""
+    if isinstance(inputs, Seq) and port.isdigit() and int(port) < len(inputs):
+        items = Seq(value if i == int(port) else item for i, item in enumerate(inputs))
+        items.span = inputs.span
+        return items
     out = Map()
     out.span = span
     if isinstance(inputs, Map):

@@ -41,6 +41,7 @@ def elaborate_repeat(
     """The step of a node with `repeat`."""
     assert spec.repeat is not None
     count = _count(spec.repeat, scope)
+    earlier = len(scope.diagnostics.items)
     layers = [_layer(spec, i, count, scope) for i in range(count)]
     _check_rules(spec, count, scope)
     bodies: list[Block] = []
@@ -74,6 +75,8 @@ def elaborate_repeat(
     scope.repeats[str(key)] = count
     carried = next((p.name for p in shape.ports if not p.optional), "")
     action = RepeatNode(tuple(bodies), tuple(order), _modules(spec, count, scope), carried, tuple(labels))
+    if shape.outputs and not bodies[0].outputs and len(scope.diagnostics.items) > earlier:
+        raise Abort(key)  # faults inside the block left it without its outputs
     _check_seam(bodies[0], carried, key, scope)
     return built(key, Step(action, tuple(bodies[0].outputs)[:1], captured), wires, shape)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from compiler.diagnostics.diagnostic import Diagnostics, Note
+from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.dims import Dim
 from compiler.ir.values import Residual, Value, spell
 from compiler.passes.scope import Closure, Scope
@@ -17,6 +18,7 @@ from compiler.syntax.schema import describe
 from compiler.syntax.types import TypePattern, parse_type
 from compiler.syntax.yaml import Key, Located, Map
 
+_LONG = ("type", "default", "choices", "min", "max")
 PARAM_TYPES = ("int", "float", "bool", "str", "list", "block")
 
 
@@ -56,7 +58,8 @@ def _input(key: Key, written: object, diagnostics: Diagnostics) -> InputDecl:
     if isinstance(written, Map):
         for name in written:
             if name not in ("type", "default"):
-                raise diagnostics.error("unknown-field", f"unknown field `{name}`", name.span)
+                cure = did_you_mean(name, ("type", "default"))
+                raise diagnostics.error("unknown-field", f"unknown field `{name}`", name.span, help=cure)
         default = written.get(Key("default", key.span))
         if default is not None and not (isinstance(default, Located) and isinstance(default.value, str)):
             message = f"the default of the input `{key}` is a node, not {describe(default)}"
@@ -123,8 +126,9 @@ def _param(key: Key, written: object, diagnostics: Diagnostics) -> ParamDecl:
 
 def _long_param(key: Key, written: Map, diagnostics: Diagnostics) -> ParamDecl:
     for name in written:
-        if name not in ("type", "default", "choices", "min", "max"):
-            diagnostics.error("unknown-field", f"unknown field `{name}`", name.span)
+        if name not in _LONG:
+            cure = did_you_mean(name, _LONG)
+            diagnostics.error("unknown-field", f"unknown field `{name}`", name.span, help=cure)
     kind = written[Key("type", key.span)]
     word = str(kind.value) if isinstance(kind, Located) else ""
     if word.removesuffix("?") not in PARAM_TYPES:
@@ -183,6 +187,12 @@ def check_param(decl: ParamDecl, scope: Scope, default: Value) -> None:
 def _check_limits(decl: ParamDecl, value: Value, scope: Scope, span: Span) -> None:
     assert decl.limits is not None
     limits = {str(k): scope.value(v) for k, v in decl.limits.items() if k in ("choices", "min", "max")}
+    for name, limit in limits.items():
+        is_number = isinstance(limit, int | float | Fraction) and not isinstance(limit, bool)
+        if not (isinstance(limit, tuple) if name == "choices" else is_number):
+            what = "a list" if name == "choices" else "a number"
+            message = f"`{name}` of `{decl.name}` is {what}, not `{spell(limit)}`"
+            raise scope.diagnostics.error("wrong-type", message, decl.limits[Key(name, decl.span)].span)
     wrong = ""
     if "choices" in limits and value not in limits["choices"]:
         wrong = "one of " + spell(limits["choices"])

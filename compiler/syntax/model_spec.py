@@ -103,7 +103,7 @@ class InitSpec(Syntax):
 
 
 class AdapterSpec(Syntax):
-    """Low-rank additions to linear maps: where (`at`, paths with `*`), how large, and what else is trained."""
+    """Low-rank additions to linear maps: where (`at`, paths with `*`), how large, what else is trained."""
 
     at: Annotated[list[Text], SeqOf]
     rank: Value

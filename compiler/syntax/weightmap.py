@@ -126,6 +126,8 @@ class KeyEntry(Surface):
     """One key of the source's config and the param it gives.
 
     values: theirs -> ours. read, write: expressions in `it` and the params, each the other's inverse.
+    numbered: theirs names numbers, {"0": "LABEL_0", ...}, ours is how many;
+    the prefix of the names we make up.
     default: what the source's own reader assumes when the key is absent or null.
     """
 
@@ -133,6 +135,7 @@ class KeyEntry(Surface):
     values: dict[Place, Any_] | None = None
     read: Text | None = None
     write: Text | None = None
+    numbered: Text | None = None
     default: Data | None = None
     cases: dict[Place, CaseEntry] | None = None
 

@@ -211,9 +211,17 @@ class _Reading:
         for path, data in self.table.fixed.items():
             leaf = self.leaves.get(path)
             self.used.add(path)
-            if leaf is None:
+            if leaf is None and path not in self.table.write:
                 continue
             wanted = [self._data(item) for item in (data if isinstance(data, Seq) else [data])]
+            if leaf is None:
+                self.diagnostics.error(
+                    "config-value",
+                    f"the config has no `{path}`; the spec {self.map.spec} has {word(wanted[0])} built in",
+                    self.span,
+                    notes=(Note("which silence does not mean", path.span),),
+                )
+                continue
             if any(same(leaf.value, value) for value in wanted):
                 continue
             self._error(
@@ -257,6 +265,8 @@ class _Reading:
                 if found is None:
                     raise self._cannot(key, leaf, list(key.values))
                 self._give(str(key.param), found.value, leaf)
+            elif key.numbered is not None and isinstance(leaf.value, dict):
+                self._give(str(key.param), len(leaf.value), leaf)
             elif key.read is not None:
                 scope = {**self.params, "it": leaf.value}
                 self._give(str(key.param), evaluate_text(key.read, scope, self.diagnostics), leaf)

@@ -1,7 +1,8 @@
 """The config section of a map as data: which key of the source's config gives which param of ours.
 
 keys:    their key -> our param, by name, through a table of values or an expression, or by cases
-fixed:   values that our spec has built in; another value is an error
+fixed:   values that our spec has built in; another value is an error, and so is silence about a key that
+         `write` sets, for the source's reader would then take another
 ignore:  keys that say nothing about the network, each with its reason; `name.` and `name:` cover a namespace
 moved:   older spellings -> where the key stands today
 """
@@ -38,6 +39,7 @@ class ConfigKey:
     values: Mapping[Key, Located] | None = None
     read: Located | None = None
     write: Located | None = None
+    numbered: Located | None = None
     default: Data | None = None
     cases: tuple[Case, ...] = ()
 
@@ -86,16 +88,20 @@ def read_table(
     keys: dict[str, ConfigKey] = {}
     fixed: dict[Key, Data] = {}
     ignore: dict[Key, str] = {}
+    write: dict[str, Data] = {}
+    moved: dict[str, str] = {}
     for prefix, part in [pair for section in sections for pair in _with_fragments(section, fragments)]:
         for name, form in part.keys.items():
             keys[prefix + name] = _key(name, form, prefix, diagnostics)
         fixed.update({Key(prefix + name, name.span): value for name, value in part.fixed.items()})
         ignore.update({Key(prefix + name, name.span): str(why.value) for name, why in part.ignore.items()})
+        write.update({prefix + name: value for name, value in part.write.items()})
+        moved.update({prefix + name: prefix + str(to.value) for name, to in part.moved.items()})
     matches = [section.match for section in sections if section.match.model_fields_set]
     return ConfigTable(
         match=matches[-1] if matches else MatchEntry(),
-        write={str(name): value for section in sections for name, value in section.write.items()},
-        moved={str(name): str(to.value) for section in sections for name, to in section.moved.items()},
+        write=write,
+        moved=moved,
         keys=tuple(keys.values()),
         fixed={name: value for name, value in fixed.items() if name not in keys},
         ignore={name: why for name, why in ignore.items() if name not in keys and name not in fixed},
@@ -122,6 +128,10 @@ def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> Con
         diagnostics.error("missing-field", f"`{name}` gives a `param` or chooses between `cases`", name.span)
     if form.values is not None and (form.read is not None or form.write is not None):
         diagnostics.error("conflict", f"`{name}` has both `values` and expressions", name.span)
+    if form.numbered is not None and (form.values is not None or form.read is not None):
+        diagnostics.error(
+            "conflict", f"`{name}` is `numbered`, and takes no `values` and no expressions", name.span
+        )
     if form.write is not None and form.read is None:
         diagnostics.error("missing-field", f"`{name}` needs `read`, the inverse of `write`", name.span)
     cases = [
@@ -140,6 +150,7 @@ def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> Con
         form.values,
         form.read,
         form.write,
+        form.numbered,
         form.default,
         tuple(cases),
     )
@@ -163,6 +174,17 @@ def same(a: Any, b: Any) -> bool:
     if isinstance(a, list) and isinstance(b, list):
         return len(a) == len(b) and all(map(same, a, b))
     return type(a == b) is bool and a == b
+
+
+def unword(text: str) -> Any:
+    """The value that `word` wrote, where it was true, false, null or a number."""
+    import json
+
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return text if isinstance(value, str | list | dict) else value
 
 
 def word(value: Any) -> str:

@@ -10,7 +10,7 @@ from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.ir.parameters import ParameterTable
 from compiler.syntax.weightmap import Data
 from compiler.syntax.yaml import Located
-from compiler.weights.config_table import Case, ConfigKey, every_key, plain, same, word
+from compiler.weights.config_table import Case, ConfigKey, every_key, plain, same, unword, word
 from compiler.weights.library import WeightMap
 from compiler.weights.values import evaluate_text
 
@@ -48,7 +48,7 @@ def _keys(
         with diagnostics.recover():
             if key.cases:
                 case = _case(key, values, diagnostics, map)
-                _put(written, key.path, case.value, diagnostics, map)
+                _put(written, key.path, unword(case.value), diagnostics, map)
                 _keys(case.keys, values, written, diagnostics, map)
             else:
                 _put(written, key.path, _theirs(key, values, diagnostics, map), diagnostics, map)
@@ -67,7 +67,9 @@ def _theirs(key: ConfigKey, values: Mapping[str, Any], diagnostics: Diagnostics,
                 f"`{key.param}` is {word(value)}, for which {map.dialect} has no `{key.path}`",
                 key.span,
             )
-        return str(found[0])
+        return unword(str(found[0]))
+    if key.numbered is not None and isinstance(value, int):
+        return {str(number): f"{key.numbered.value}{number}" for number in range(value)}
     if key.read is not None and key.write is None:
         raise diagnostics.error("cannot-export", f"`{key.path}` is read, never written", key.span)
     if key.write is not None:

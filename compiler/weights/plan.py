@@ -69,9 +69,7 @@ class _Planner:
     fits: dict[tuple[object, ...], Fit | str] = field(default_factory=dict[tuple[object, ...], "Fit | str"])
 
     def plan(self) -> LoadPlan:
-        self.ours = {
-            p.name: TensorSpec(p.shape, p.dtype) for p in self.table.parameters if not p.adapter
-        }
+        self.ours = {p.name: TensorSpec(p.shape, p.dtype) for p in self.table.parameters if not p.adapter}
         self._collisions()
         for instance in self.matched.expansion.instances:
             self._instance(instance)

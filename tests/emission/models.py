@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import compiler
+from tests.emission.inputs import DRAWN
 
 CONTEXT = 16
 _PAIRS = (
@@ -48,7 +49,14 @@ class Case:
         The numbers of images, texts, tokens and channels differ: dynamo takes equal sizes for one symbol.
         """
         generator = torch.Generator().manual_seed(seed)
-        every: dict[str, torch.Tensor] = {}
+        if self.spec in DRAWN:
+            every = DRAWN[self.spec].inputs(generator, batch, length, masked=masked)
+            return {n: every[n] for n in self.methods.get(method, tuple(every)) if n in every}
+        every = {}
+        if "vit" in self.spec and self.spec != "clip_vitb32":
+            pixels = torch.randn(batch, 3, 12, 12, generator=generator)
+            labels = torch.randint(0, 7, (batch,), generator=generator)
+            return {"pixels": pixels} | ({} if self.spec == "vit_encoder" else {"labels": labels})
         if self.spec == "clip_vitb32":
             every["pixels"] = torch.randn(batch + 4, 3, 12, 12, generator=generator)
         if self.spec in _PAIRS:
@@ -60,7 +68,7 @@ class Case:
             every["labels"] = torch.randint(0, 61, (batch, length), generator=generator)
         else:
             every["tokens"] = torch.randint(0, 61, (batch, length), generator=generator)
-        if self.spec.startswith("bert"):
+        if "bert" in self.spec and not self.spec.startswith(("deberta", "distilbert")):
             every["segments"] = torch.randint(0, 2, (batch, length), generator=generator)
         if masked:
             name, like = ("source_mask", "source") if self.spec in _PAIRS else ("mask", "tokens")
@@ -85,6 +93,10 @@ def _bert() -> dict[str, Any]:
     return {"vocab": 61, "context": CONTEXT, "dim": 24, "depth": 2, "heads": 3, "hidden": 40}
 
 
+def _vit(**more: Any) -> dict[str, Any]:
+    return {"image": 12, "patch": 4, "dim": 24, "depth": 2, "heads": 3, "hidden": 40, **more}
+
+
 def _clip(**more: Any) -> dict[str, Any]:
     image = {"image": 12, "patch": 4, "v_dim": 24, "v_depth": 2, "v_heads": 3}
     text = {"vocab": 61, "context": CONTEXT, "t_dim": 16, "t_depth": 3, "t_heads": 2}
@@ -104,6 +116,8 @@ def _pair(**more: Any) -> dict[str, Any]:
 _SMALL = {"vocab": 61, "context": 24, "dim": 24, "depth": 2, "heads": 3, "hidden": 40}
 _HEARD = {"encode": ("source",), "decode": ("memory", "target")}
 _HALVES = {"encode": ("source", "source_mask"), "decode": ("memory", "source_mask", "target")}
+_STAGES = {"image": 64, "widths": [8, 12, 20, 28], "depths": [2, 1, 3, 1]}
+_READ = {"encode_image": ("pixels",), "encode_text": ("tokens", "mask", "segments")}
 _TOWERS = {"encode_image": ("pixels",), "encode_text": ("tokens", "mask")}
 
 CASES = (
@@ -113,6 +127,22 @@ CASES = (
     Case("llama_rope3", "llama:3.1-8b", _llama()),
     Case("bert", "bert", _bert()),
     Case("bert_mlm", "bert_mlm", _bert()),
+    Case("bert_classifier", "bert_classifier", {**_bert(), "classes": 7}),
+    Case("bert_tagger", "bert_tagger", {**_bert(), "classes": 7}),
+    Case("roberta", "roberta", {**_bert(), "context": CONTEXT + 2, "types": 2}),
+    Case("roberta_mlm", "roberta_mlm", {**_bert(), "context": CONTEXT + 2, "types": 2}),
+    Case("distilbert", "distilbert", _bert()),
+    Case("distilbert_mlm", "distilbert_mlm", _bert()),
+    Case("albert", "albert", {**_bert(), "embed": 10}),
+    Case("albert_mlm", "albert_mlm", {**_bert(), "embed": 10, "groups": 2}),
+    Case("deberta_v3", "deberta_v3", {**_bert(), "span": 4}),
+    Case("deberta_conv", "deberta_v3", {**_bert(), "span": 4, "kernel": 3, "shared": False}),
+    Case("deberta_v3_classifier", "deberta_v3_classifier", {**_bert(), "span": 4, "classes": 7}),
+    Case("vit", "vit", _vit(classes=7)),
+    Case("vit_resized", "vit", _vit(classes=7, image=20, input_image=12)),
+    Case("vit_encoder", "vit_encoder", _vit()),
+    Case("vit_gap", "vit_gap", _vit(classes=7)),
+    Case("simple_vit", "simple_vit", _vit(classes=7)),
     Case("clip_vitb32", "clip_vitb32", _clip(), _TOWERS),
     Case("clip_eot", "clip_vitb32", _clip(eot=5), _TOWERS),
     Case("bart", "bart", _pair(), _HALVES),
@@ -122,6 +152,18 @@ CASES = (
     Case("t5_v1", "t5:v1-small", _t5(), _HALVES),
     Case("transformer", "transformer", {**_SMALL, "source_vocab": 67}, _HALVES),
     Case("translation", "translation", _SMALL, _HALVES),
+    Case("char_gpt", "char_gpt", {**_gpt2(), "depth": 3}),
+    Case("mlm", "mlm", _SMALL),
+    Case("convnext", "convnext", {**_STAGES, "classes": 7}, {"encode_image": ("pixels",)}),
+    Case("liteclip", "liteclip", {**_STAGES, **_bert(), "embed": 20}, _READ),
+    Case("unetr", "unetr", {"image": 32, "channels": 2, "classes": 5, "dim": 24, "heads": 3, "base": 2}),
+    Case("starter_attention", "starter_attention", {"dim": 24, "heads": 3}),
+    Case("starter_cross", "starter_cross_attention", {"dim": 24, "heads": 3, "memory_dim": 20}),
+    Case("starter_einsum", "starter_einsum_attention", {"dim": 24, "heads": 3}),
+    Case("starter_grouped", "starter_grouped_query", {"dim": 24, "heads": 6, "groups": 2}),
+    Case("starter_half", "starter_rotary", {"dim": 24, "heads": 3}),
+    Case("starter_interleaved", "starter_rotary:interleaved", {"dim": 24, "heads": 3}),
+    Case("starter_patchify", "starter_patchify", {"image": 12, "patch": 4}),
 )
 CACHED = tuple(c for c in CASES if c.cached)
 

@@ -124,7 +124,7 @@ def test_planted_statements_are_refused(statement: str) -> None:
 
 
 HEADS = (
-    ("class Root(nn.Module):", "class Root(nn.Linear):"),
+    ("class Root(nn.Module):", "class Root(nn.Embedding):"),
     ("class Root(nn.Module):", "class Root(nn.Module, metaclass=type):"),
     ("class Root(nn.Module):", "@torch.no_grad()\nclass Root(nn.Module):"),
     ("class Root(nn.Module):", "class torch(nn.Module):"),

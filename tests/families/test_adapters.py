@@ -1,4 +1,4 @@
-"""Low-rank adapters against PEFT: what we write opens there, what it writes opens here, merged is unmerged."""
+"""Low-rank adapters against PEFT: ours open there, theirs open here, merged is unmerged."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _reference(parent: str) -> PreTrainedModel:
             num_attention_heads=3,
             intermediate_size=40,
             max_position_embeddings=20,
-        )  # fmt: skip
+        )
     ).eval()
 
 
@@ -106,7 +106,7 @@ def test_we_open_what_peft_writes(tmp_path: Path) -> None:
         for name, parameter in peft.named_parameters():
             if "lora_" in name:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
-    peft.save_pretrained(tmp_path / "theirs")
+    peft.save_pretrained(str(tmp_path / "theirs"))
     runtime.load_adapter(model, tmp_path / "theirs")
     tokens = _tokens()
     with torch.no_grad():
@@ -149,3 +149,23 @@ def test_another_scale_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps({**config, "lora_alpha": 32}))
     with pytest.raises(CompileError, match="scales"):
         runtime.load_adapter(model, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize(
+    ("sizes", "rank", "trained"), [("{}", 4, 148_994), ("{dim: 1024, depth: 24, heads: 16}", 8, 788_482)]
+)
+def test_deberta_trains_exactly_what_the_original_did(
+    sizes: str, rank: int, trained: int, tmp_path: Path
+) -> None:
+    spec = tmp_path / "mine.yaml"
+    at = f'{{at: ["h.*.attn.q", "h.*.attn.v"], rank: {rank}, alpha: {2 * rank}, train: [head]}}'
+    spec.write_text(f"spec: mine\nextends: deberta_v3_classifier\nparams: {sizes}\nadapters: {at}\n")
+    model = compiler.build(spec, device="meta")
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == trained
+
+
+def test_a_path_that_trains_nothing_is_named(tmp_path: Path) -> None:
+    spec = tmp_path / "mine.yaml"
+    spec.write_text("spec: mine\nextends: gpt2\nadapters: {at: [h.*.attn.q], rank: 4, alpha: 8, train: [ln_x]}\n")
+    with pytest.raises(CompileError, match=r"mine\.yaml:3:\d+(.|\n)*did you mean `ln_f`"):
+        compiler.compile(spec)

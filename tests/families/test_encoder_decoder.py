@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -79,7 +80,7 @@ CASES: dict[str, Callable[[], PreTrainedModel]] = {
 }
 
 
-def _float64_norm(self: nn.Module, x: Tensor) -> Tensor:
+def _float64_norm(self: Any, x: Tensor) -> Tensor:
     """T5LayerNorm without its cast to float32, which would hide differences below 1e-7."""
     scale = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
     return self.weight * (x * scale)
@@ -144,7 +145,7 @@ def _is_table(parameter: Tensor, model: nn.Module) -> bool:
 @pytest.mark.parametrize("name", CASES)
 def test_decode_in_steps(name: str, tmp_path: Path) -> None:
     _saved(name, tmp_path)
-    model = runtime.load(tmp_path, dtype=torch.float64)
+    model: Any = runtime.load(tmp_path, dtype=torch.float64)
     _, ours = _source(name)
     target = torch.randint(5, 90, (3, 8))
     with torch.no_grad():
@@ -177,11 +178,13 @@ def test_round_trip(name: str, tmp_path: Path) -> None:
 
 def test_transformer_equals_torch() -> None:
     """torch's own TransformerEncoder and TransformerDecoder, without their final norms."""
-    sizes = dict(source_vocab=31, vocab=29, context=20, dim=24, depth=3, heads=4, hidden=40)
-    model = compiler.build("transformer", set=sizes, dtype=torch.float64).eval()
+    sizes: dict[str, Any] = dict(source_vocab=31, vocab=29, context=20, dim=24, depth=3, heads=4, hidden=40)
+    model: Any = compiler.build("transformer", set=sizes, dtype=torch.float64).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
-    make = dict(d_model=24, nhead=4, dim_feedforward=40, batch_first=True, dtype=torch.float64)
+    make: dict[str, Any] = dict(
+        d_model=24, nhead=4, dim_feedforward=40, batch_first=True, dtype=torch.float64
+    )
     encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**make), 3, enable_nested_tensor=False).eval()
     decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**make), 3).eval()
     encoder.load_state_dict(_torch_names(model.encoder, {"ln_1": "norm1", "ln_2": "norm2"}))
@@ -198,7 +201,7 @@ def test_transformer_equals_torch() -> None:
         torch.testing.assert_close(found, hidden @ model.token.weight.T, rtol=0, atol=1e-10)
 
 
-def _torch_names(layers: nn.Module, norms: dict[str, str]) -> dict[str, Tensor]:
+def _torch_names(layers: nn.ModuleList, norms: dict[str, str]) -> dict[str, Tensor]:
     """Our layers' weights under the names of torch's layers, q, k and v in one."""
     out: dict[str, Tensor] = {}
     for i, layer in enumerate(layers):

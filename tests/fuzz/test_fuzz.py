@@ -11,12 +11,20 @@ import pytest
 import compiler
 from compiler.diagnostics.diagnostic import CompileError
 from compiler.source.paths import packaged
+from tests import casefile
 from tests.fuzz.mutate import dump, expression, load, mutate, scribble
 
 SECONDS = 8.0
 FEWEST = 40  # mutants, however slow the machine is
 SPECS = sorted(packaged("specs").glob("*.yaml"))
 BLOCKS = sorted(packaged("specs").glob("blocks/*.yaml"))
+
+#: The specs of the cases whose YAML is well formed.
+SMALL = [
+    c.files[0][1]
+    for c in casefile.cases()
+    if c.files[0][1].startswith("spec:") and c.path.parent.name != "yaml"
+]
 
 #: Faults that concern a whole file, a name on the command line, or a value that stands in no file.
 PLACELESS = {"not-found", "unreadable", "usage", "yaml-limit", "wrong-type"}
@@ -34,13 +42,17 @@ def accepts_or_refuses(source: Path, settings: dict[str, object]) -> None:
 
 
 def one(folder: Path, seed: int) -> None:
-    """One mutated spec, some of whose blocks are documents of its own and mutated with it."""
+    """One mutated spec: a shipped one with some of the shipped blocks, or that of a case, faulty already."""
     rng = random.Random(seed)
     text = rng.choice(SPECS).read_text(encoding="utf-8")
-    documents = load(text) + [
-        d for path in BLOCKS for d in load(path.read_text(encoding="utf-8")) if rng.random() < 0.5
-    ]
-    mutated = dump(mutate(documents, rng)) if rng.random() < 0.8 else scribble(text, rng)
+    blocks = [path.read_text(encoding="utf-8") for path in BLOCKS]
+    if rng.random() < 0.4:
+        text, blocks = rng.choice(SMALL), []
+    if rng.random() < 0.8:
+        documents = load(text) + [d for block in blocks for d in load(block) if rng.random() < 0.5]
+        mutated = dump(mutate(documents, rng))
+    else:
+        mutated = scribble(text, rng)
     path = folder / "mutant.yaml"
     path.write_bytes(mutated.encode("utf-8", "surrogatepass"))
     settings: dict[str, object] = {}

@@ -27,16 +27,18 @@ class Question:
 
 
 def questions(vocab: int, length: int, types: int) -> tuple[Question, ...]:
+    """types: how many kinds of segment there are; 0 where the model knows none."""
     draw = torch.Generator().manual_seed(5)
     tokens = torch.randint(0, vocab, (3, length), generator=draw)
-    segments = torch.randint(0, types, (3, length), generator=draw)
+    segments = torch.randint(0, types, (3, length), generator=draw) if types else None
     left, right = padded(3, length, "left"), padded(3, length, "right")
-    return (
+    asked = (
         Question("plain", tokens, None, None),
         Question("segments", tokens, None, segments),
         Question("left", tokens, left, segments),
         Question("right", tokens, right, segments),
     )
+    return asked if types else tuple(q for q in asked if q.name != "segments")
 
 
 def ask_theirs(model: nn.Module, asked: tuple[Question, ...], names: dict[str, str]) -> Tensors:
@@ -44,7 +46,8 @@ def ask_theirs(model: nn.Module, asked: tuple[Question, ...], names: dict[str, s
     answers: dict[str, torch.Tensor] = {}
     for q in asked:
         mask = None if q.mask is None else q.mask.long()
-        given = model(input_ids=q.tokens, attention_mask=mask, token_type_ids=q.segments)
+        more = {} if q.segments is None else {"token_type_ids": q.segments}
+        given = model(input_ids=q.tokens, attention_mask=mask, **more)
         for name, theirs in names.items():
             answers[f"{q.name} {name}"] = at_real_positions(getattr(given, theirs), q)
     return answers
@@ -53,7 +56,8 @@ def ask_theirs(model: nn.Module, asked: tuple[Question, ...], names: dict[str, s
 def ask_ours(model: nn.Module, asked: tuple[Question, ...], names: dict[str, str]) -> Tensors:
     answers: dict[str, torch.Tensor] = {}
     for q in asked:
-        given = model(q.tokens, mask=q.mask, segments=q.segments)
+        more = {} if q.segments is None else {"segments": q.segments}
+        given = model(q.tokens, mask=q.mask, **more)
         for name in names:
             answer = given if isinstance(given, torch.Tensor) else getattr(given, name)
             answers[f"{q.name} {name}"] = at_real_positions(answer, q)
@@ -83,7 +87,7 @@ def case(
     attention: str = "sdpa",
 ) -> Case:
     """An encoder of the transformers library, saved as its folder."""
-    asked = questions(config.vocab_size, length, config.type_vocab_size)
+    asked = questions(config.vocab_size, length, getattr(config, "type_vocab_size", 0))
     return Case(
         make=hf.maker(kind, config, attention),
         save=hf.save,

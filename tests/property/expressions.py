@@ -25,12 +25,11 @@ WHOLE, FRACTION = "whole literal", "fractional literal"
 
 @dataclass(frozen=True)
 class Tree:
-    """An expression: its text, the kind that the language gives it, its value, and whether that is exact."""
+    """An expression: its text, the kind that the language gives it, and its value."""
 
     text: str
     kind: str
     value: Callable[[Environment], Scalar]
-    exact: bool = True
 
     @property
     def constant(self) -> bool:
@@ -57,11 +56,11 @@ def rounded(kind: str, value: Scalar) -> Scalar:
     return float(value) if kind == "float" else value
 
 
-def combined(text: str, kind: str, parts: list[Tree], of: Callable[..., Scalar], exact: bool) -> Tree:
+def combined(text: str, kind: str, parts: list[Tree], of: Callable[..., Scalar]) -> Tree:
     def value(environment: Environment) -> Scalar:
         return rounded(kind, of(*(rounded(kind, p.value(environment)) for p in parts)))
 
-    return Tree(text, kind, value, exact)
+    return Tree(text, kind, value)
 
 
 ARITHMETIC: dict[str, Callable[..., Scalar]] = {
@@ -74,12 +73,9 @@ COMPARE: dict[str, Callable[..., bool]] = {
     "<=": lambda a, b: a <= b, ">": lambda a, b: a > b, ">=": lambda a, b: a >= b,
 }  # fmt: skip
 SMOOTH: dict[str, Callable[[float], float]] = {
-    "sin": math.sin,
-    "cos": math.cos,
-    "tanh": math.tanh,
-    "exp": math.exp,
+    "sin": math.sin, "cos": math.cos, "tanh": math.tanh, "exp": math.exp,
     "sigmoid": lambda v: 1 / (1 + math.exp(-v)),
-}
+}  # fmt: skip
 
 
 @st.composite
@@ -107,17 +103,13 @@ def number(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
 def arithmetic(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     a, b, op = draw(number(depth, exact)), draw(number(depth, exact)), draw(st.sampled_from("+-*"))
     kind = join(a.kind, b.kind)
-    return (
-        a
-        if kind is None
-        else combined(f"({a.text} {op} {b.text})", kind, [a, b], ARITHMETIC[op], a.exact and b.exact)
-    )
+    return a if kind is None else combined(f"({a.text} {op} {b.text})", kind, [a, b], ARITHMETIC[op])
 
 
 @st.composite
 def negative(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     a = draw(number(depth, exact))
-    return combined(f"(-{a.text})", a.kind, [a], lambda v: -v, a.exact)
+    return combined(f"(-{a.text})", a.kind, [a], lambda v: -v)
 
 
 @st.composite
@@ -128,13 +120,7 @@ def extremum(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     if kind is None or all(p.constant for p in parts):
         return parts[0]
     text = f"{name}({', '.join(p.text for p in parts)})"
-    return combined(
-        text, kind, parts, lambda *vs: min(vs) if name == "min" else max(vs), all(p.exact for p in parts)
-    )
-
-
-def _clamped(v: Scalar, low: Scalar, high: Scalar) -> Scalar:
-    return min(max(v, low), high)
+    return combined(text, kind, parts, lambda *vs: min(vs) if name == "min" else max(vs))
 
 
 @st.composite
@@ -145,21 +131,21 @@ def clamp(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     if not kind or all(p.constant for p in parts):
         return parts[0]
     return combined(
-        f"clamp({', '.join(p.text for p in parts)})", kind, parts, _clamped, all(p.exact for p in parts)
+        f"clamp({', '.join(p.text for p in parts)})", kind, parts, lambda v, low, high: min(max(v, low), high)
     )
 
 
 @st.composite
 def absolute(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     a = draw(number(depth, exact))
-    return combined(f"abs({a.text})", a.kind, [a], abs, a.exact)
+    return combined(f"abs({a.text})", a.kind, [a], abs)
 
 
 @st.composite
 def step(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     a, name = draw(number(depth, True)), draw(st.sampled_from(["floor", "ceil", "sign"]))
     of = {"floor": math.floor, "ceil": math.ceil, "sign": lambda v: (v > 0) - (v < 0)}[name]
-    return a if a.constant else combined(f"{name}({a.text})", a.kind, [a], of, True)
+    return a if a.constant else combined(f"{name}({a.text})", a.kind, [a], of)
 
 
 @st.composite
@@ -171,9 +157,9 @@ def division(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
         divisor = draw(st.integers(1, 5))
         kind, b = a.kind, Tree(str(divisor), WHOLE, lambda _: divisor)
     else:
-        b = combined(f"(abs({b.text}) + 1)", b.kind, [b], lambda v: abs(v) + 1, True)
+        b = combined(f"(abs({b.text}) + 1)", b.kind, [b], lambda v: abs(v) + 1)
     of = (lambda v, w: v // w) if op == "//" else (lambda v, w: v % w)
-    return a if a.constant else combined(f"({a.text} {op} {b.text})", kind, [a, b], of, True)
+    return a if a.constant else combined(f"({a.text} {op} {b.text})", kind, [a, b], of)
 
 
 @st.composite
@@ -187,7 +173,7 @@ def choice(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     def value(env: Environment) -> Scalar:
         return rounded(kind, a.value(env) if test.value(env) else b.value(env))
 
-    return Tree(f"({a.text} if {test.text} else {b.text})", kind, value, a.exact and b.exact)
+    return Tree(f"({a.text} if {test.text} else {b.text})", kind, value)
 
 
 @st.composite
@@ -199,11 +185,7 @@ def integer(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
 @st.composite
 def power(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     a, exponent = draw(number(min(depth, 1), exact)), draw(st.integers(0, 2))
-    return (
-        a
-        if a.constant
-        else combined(f"({a.text} ** {exponent})", a.kind, [a], lambda v: v**exponent, a.exact)
-    )
+    return a if a.constant else combined(f"({a.text} ** {exponent})", a.kind, [a], lambda v: v**exponent)
 
 
 @st.composite
@@ -213,8 +195,8 @@ def true_division(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     if kind is None or (a.constant and b.constant):
         return a
     kind = "float32" if kind == "int" else kind
-    below = combined(f"(abs({b.text}) + 1)", b.kind, [b], lambda v: abs(v) + 1, False)
-    return combined(f"({a.text} / {below.text})", kind, [a, below], lambda v, w: v / w, False)
+    below = combined(f"(abs({b.text}) + 1)", b.kind, [b], lambda v: abs(v) + 1)
+    return combined(f"({a.text} / {below.text})", kind, [a, below], lambda v, w: v / w)
 
 
 @st.composite
@@ -223,8 +205,8 @@ def smooth(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     if a.constant:
         return a
     kind = "float32" if a.kind == "int" else a.kind
-    bounded = combined(f"clamp({a.text}, -3, 3)", a.kind, [a], lambda v: min(max(v, -3), 3), a.exact)
-    return combined(f"{name}({bounded.text})", kind, [bounded], SMOOTH[name], False)
+    bounded = combined(f"clamp({a.text}, -3, 3)", a.kind, [a], lambda v: min(max(v, -3), 3))
+    return combined(f"{name}({bounded.text})", kind, [bounded], SMOOTH[name])
 
 
 @st.composite
@@ -232,9 +214,7 @@ def root(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     a = draw(number(depth, False))
     kind = "float32" if a.kind == "int" else a.kind
     return (
-        a
-        if a.constant
-        else combined(f"sqrt(abs({a.text}) + 1)", kind, [a], lambda v: math.sqrt(abs(v) + 1), False)
+        a if a.constant else combined(f"sqrt(abs({a.text}) + 1)", kind, [a], lambda v: math.sqrt(abs(v) + 1))
     )
 
 
@@ -242,11 +222,7 @@ def root(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
 def logarithm(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     a = draw(number(depth, False))
     kind = "float32" if a.kind == "int" else a.kind
-    return (
-        a
-        if a.constant
-        else combined(f"log(abs({a.text}) + 1)", kind, [a], lambda v: math.log(abs(v) + 1), False)
-    )
+    return a if a.constant else combined(f"log(abs({a.text}) + 1)", kind, [a], lambda v: math.log(abs(v) + 1))
 
 
 @st.composite
@@ -257,11 +233,10 @@ def any_power(draw: st.DrawFn, depth: int, exact: bool) -> Tree:
     if kind is None or (a.constant and b.constant):
         return a
     kind = "float32" if kind == "int" else kind
-    base = combined(f"(abs({a.text}) + 1)", a.kind, [a], lambda v: abs(v) + 1, True)
-    exponent = combined(f"-{b.text}", b.kind, [b], lambda v: -v, True)
-    return combined(
-        f"({base.text} ** {exponent.text})", kind, [base, exponent], lambda v, w: float(v) ** w, False
-    )
+    base = combined(f"(abs({a.text}) + 1)", a.kind, [a], lambda v: abs(v) + 1)
+    exponent = combined(f"-{b.text}", b.kind, [b], lambda v: -v)
+    text = f"({base.text} ** {exponent.text})"
+    return combined(text, kind, [base, exponent], lambda v, w: float(v) ** w)
 
 
 @st.composite

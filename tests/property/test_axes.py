@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import einops
+import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.property.one_node import Case, run
+from compiler import CompileError
+from compiler.backend.build import build
+from tests.property.one_node import Case, compiled, outputs, run
 
 SIZES = st.integers(1, 4)
 
@@ -237,3 +240,20 @@ def test_slice(data: st.DataObject) -> None:
     x = whole.make()
     found = run(Case(f"op: slice, in: x, axis: {axis}, start: {start}{stopped}", {"x": whole.type}), x=x)["y"]
     assert torch.equal(found, x.movedim(axis, 0)[start:stop].movedim(0, axis))
+
+
+@pytest.mark.parametrize("stop", [None, *range(-4, 6)])
+@pytest.mark.parametrize("start", range(-4, 5))
+def test_every_slice_of_a_free_axis(start: int, stop: int | None) -> None:
+    """One program serves every length, those that cut the slice short or leave nothing of it included."""
+    stopped = "" if stop is None else f", stop: {stop}"
+    case = Case(f"op: slice, in: x, axis: 1, start: {start}{stopped}", {"x": "float[B, T]"})
+    if not any(range(size)[start:stop] for size in range(1, 20)):
+        with pytest.raises(CompileError, match="empty"):
+            compiled(case)
+        return
+    program = compiled(case)
+    module = build(program, dtype=torch.float64)
+    for size in range(1, 8):
+        x = distinct(2, size)
+        assert torch.equal(outputs(program, module, x=x)["y"], x[:, start:stop])

@@ -25,8 +25,8 @@ NAMES = st.sampled_from(["B", "T", "S", "a", "b", "1", "2", "(a b)", "(a 2)", "[
 SIDE = st.lists(NAMES, max_size=4).map(" ".join)
 EXPRESSIONS = st.sampled_from(
     ["=x", "=x + 1", "=x / 2", "=-x", "=not x", "=x > 1", "=x if x else 1", "=x * 0.5", "=x // 2", "=sqrt(x)",
-     "=int(x)", "=x ** 2", "=min(x, 1)", "=x - T", "=x and x", "=len(x)", "=[x]", "=x[0]", "=1", "=z", "=x +", "x",
-     "=clamp(x, 0, T)", "=ceil_to(x, 4)", "=x == true", "=x / 0", "=x % T", "=present(x)", "=null"]
+     "=int(x)", "=x ** 2", "=min(x, 1)", "=x - T", "=x and x", "=len(x)", "=[x]", "=x[0]", "=1", "=z", "=x +",
+     "x", "=clamp(x, 0, T)", "=ceil_to(x, 4)", "=x == true", "=x / 0", "=x % T", "=present(x)", "=null"]
 )  # fmt: skip
 JUNK = st.sampled_from(
     ["=null", "no", "[]", "[1, 2]", "-1", "0", "1.5", "abc", "{a: 1}", "=T", "=T / 3", "=1 / 0"]

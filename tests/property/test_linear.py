@@ -59,6 +59,21 @@ def test_linear(data: st.DataObject) -> None:
 
 
 @given(st.data())
+def test_lora_linear(data: st.DataObject) -> None:
+    """W x + b, and alpha / rank * B A x beside it; three products as torch counts them."""
+    batch, width, out, rank = (data.draw(SIZES) for _ in range(4))
+    alpha, bias = data.draw(st.sampled_from([1.0, 6.0])), data.draw(st.booleans())
+    node = f"op: lora_linear, in: x, out: {out}, rank: {rank}, alpha: {alpha}, bias: {str(bias).lower()}"
+    program = compiled(Case(node, {"x": f"float[B, {width}]"}))
+    module = build(program, dtype=torch.float64).eval()
+    weights, x = filled(module), normal(batch, width)
+    expected = x @ weights["weight"].T + alpha / rank * (x @ weights["lora_a"].T @ weights["lora_b"].T)
+    found = outputs(program, module, x=x)["y"]
+    torch.testing.assert_close(found, expected + weights["bias"] if bias else expected)
+    assert cost(program, {"x": x}) == counted(module, x=x)
+
+
+@given(st.data())
 def test_conv(data: st.DataObject) -> None:
     """One to three axes; kernel, stride and padding as one number or one per axis; groups; free axes."""
     rank, groups = data.draw(st.integers(1, 3)), data.draw(st.sampled_from([1, 1, 2, 3]))

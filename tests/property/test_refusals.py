@@ -96,6 +96,12 @@ REFUSED = [
         "dtype-mismatch",
         "meet",
     ),
+    (
+        'op: map, in: {n: n, x: x}, expr: "=clamp(n, 0.5, x)"',
+        {"n": "int[2]", "x": "float[2]"},
+        "dtype-mismatch",
+        "meet",
+    ),
 ]
 
 

@@ -167,7 +167,9 @@ def einsum(c: Context) -> Text:
 
 
 def gather(c: Context) -> Text:
-    """x[:, rows, index]: at the bracket the index, at an axis that both share its own places, elsewhere all."""
+    """x[:, rows, index]: at the bracket the index, at an axis that both share its own places,
+    elsewhere all.
+    """
     pattern, axis = gather_sides(c.call)
     source, index = ([g.name for g in side] for side in pattern.inputs)
     shared = [k for k, name in enumerate(source) if k != axis and name in index]

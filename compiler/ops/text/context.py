@@ -25,6 +25,7 @@ class Context:
 
     @property
     def op(self) -> OpNode:
+        """The op and its attributes."""
         action = self.typed.node.action
         assert isinstance(action, OpNode)
         return action
@@ -34,6 +35,7 @@ class Context:
         return State("past") if length in self.cached else "0"
 
     def attr(self, name: str) -> Value:
+        """An attribute's value."""
         return self.typed.attrs[name]
 
     def lit(self, name: str) -> Lit:
@@ -44,27 +46,33 @@ class Context:
         return Lit(value, name)
 
     def var(self, port: str, least: int = LOOSE) -> Var:
+        """The value at a port."""
         ref = self.typed.node.inputs[port]
         assert isinstance(ref, Ref)
         return Var(ref, least)
 
     def vars(self, port: str, least: int = LOOSE) -> list[Code]:
+        """The values at a variadic port."""
         refs = self.typed.node.inputs[port]
         assert isinstance(refs, tuple)
         return [Code((Var(r, least),), LOOSE) for r in refs]
 
     def has(self, port: str) -> bool:
+        """Whether a port is wired."""
         return port in self.typed.node.inputs
 
     def type(self, port: str) -> TensorType:
+        """The type of the value at a port."""
         ref = self.typed.node.inputs[port]
         assert isinstance(ref, Ref)
         return self.block.type_of(ref)
 
     def size(self, size: Dim, hint: str) -> Piece:
+        """A size as code; hint: the name it gets where instances differ."""
         return size_piece(size, hint)
 
     def share(self, weight: str) -> Attr | None:
+        """What a weight is shared with."""
         return self.op.shares.get(weight)
 
     def any_input(self) -> Code:

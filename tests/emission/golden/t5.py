@@ -124,7 +124,7 @@ class GatedMlp(nn.Module):
 
     Shazeer 2020, GLU Variants Improve Transformer
 
-    x: float[B, S, 24]
+    x: float[B, _, 24]
     """
 
     def __init__(self):
@@ -134,8 +134,8 @@ class GatedMlp(nn.Module):
         self.down = nn.Linear(40, 24, bias=False)
 
     def forward(self, x):
-        g = F.gelu(self.gate(x), approximate="tanh") * self.up(x)  # [B, S, 40]
-        return self.down(F.dropout(g, 0.1, self.training))  # [B, S, 24]
+        g = F.gelu(self.gate(x), approximate="tanh") * self.up(x)  # [B, _, 40]
+        return self.down(F.dropout(g, 0.1, self.training))  # [B, _, 24]
 
 
 class PreNorm(nn.Module):
@@ -306,6 +306,8 @@ class T5(nn.Module):
         shifted = F.pad(labels, (1, -1)) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        if target is None:
+            raise ValueError("give target or labels")
         total = past + target.shape[1]
         d_embed = self.shared(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_pos_t = torch.arange(past, past + target.shape[1], device=target.device)  # [T]
@@ -347,6 +349,8 @@ class T5(nn.Module):
         shifted = F.pad(labels, (1, -1)) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        if target is None:
+            raise ValueError("give target or labels")
         total = past + target.shape[1]
         d_embed = self.shared(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_pos_t = torch.arange(past, past + target.shape[1], device=target.device)  # [T]

@@ -124,7 +124,7 @@ class Mlp(nn.Module):
 
     Vaswani et al. 2017, section 3.3
 
-    x: float[B, S, 24]
+    x: float[B, _, 24]
     """
 
     def __init__(self):
@@ -133,7 +133,7 @@ class Mlp(nn.Module):
         self.down = nn.Linear(40, 24, bias=False)
 
     def forward(self, x):
-        return self.down(F.dropout(F.relu(self.up(x)), 0.1, self.training))  # [B, S, 24]
+        return self.down(F.dropout(F.relu(self.up(x)), 0.1, self.training))  # [B, _, 24]
 
 
 class PreNorm(nn.Module):
@@ -303,6 +303,8 @@ class T5(nn.Module):
         shifted = F.pad(labels, (1, -1)) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        if target is None:
+            raise ValueError("give target or labels")
         total = past + target.shape[1]
         d_embed = self.shared(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_pos_t = torch.arange(past, past + target.shape[1], device=target.device)  # [T]
@@ -345,6 +347,8 @@ class T5(nn.Module):
         shifted = F.pad(labels, (1, -1)) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
+        if target is None:
+            raise ValueError("give target or labels")
         total = past + target.shape[1]
         d_embed = self.shared(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_pos_t = torch.arange(past, past + target.shape[1], device=target.device)  # [T]

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import mmap
+from pathlib import Path
 
 import pytest
 import torch
 
-from runtime.checkpoint.memory import BLOCK, HUGE, copy, fresh
+from runtime.checkpoint import memory
+from runtime.checkpoint.memory import HUGE, ROWS, copy, fresh
 
-LARGE = (3, 2 * HUGE // 4 + 5)
+BIG = (3, 2 * HUGE // 4 + 5)
+#: Order 9 has 5 free blocks, order 10 has 7 in the one zone and 1 in the other.
+ZONES = "Node 0, zone   DMA  1 1 1 1 1 1 1 1 1 0 1\nNode 0, zone Normal  9 9 9 9 9 9 9 9 9 5 7\n"
 
 
-@pytest.mark.parametrize("shape", [(), (0,), (5, 7), LARGE], ids=str)
+@pytest.fixture
+def plenty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine's memory looks like."""
+    (tmp_path / "free").write_text(ZONES)
+    monkeypatch.setattr(memory, "FREE", tmp_path / "free")
+
+
+@pytest.mark.usefixtures("plenty")
+@pytest.mark.parametrize("shape", [(), (0,), (5, 7), BIG], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64], ids=str)
 def test_fresh_memory_is_a_tensor_of_its_own(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     first, second = fresh(shape, dtype), fresh(shape, dtype)
@@ -24,35 +36,53 @@ def test_fresh_memory_is_a_tensor_of_its_own(shape: tuple[int, ...], dtype: torc
     assert bool((first == 1).all()) and bool((second == 2).all())
 
 
+@pytest.mark.usefixtures("plenty")
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="this system has no huge pages")
 def test_large_tensors_begin_with_a_page() -> None:
-    assert fresh(LARGE, torch.float32).data_ptr() % HUGE == 0
+    addresses = [fresh(BIG, torch.float32).data_ptr() for _ in range(3)]
+    assert [address % HUGE for address in addresses] == [0, 0, 0]
 
 
-def test_a_system_without_huge_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("plenty")
+def test_huge_pages_are_asked_for_where_twice_as_many_lie_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
     class Area(mmap.mmap):
         def madvise(self, option: int, start: int = 0, length: int = 0) -> None:
+            asked.append(len(self))
             raise OSError(22, "Invalid argument")
 
+    monkeypatch.setattr(mmap, "MADV_HUGEPAGE", 14, raising=False)
     monkeypatch.setattr(mmap, "mmap", Area)
-    assert fresh(LARGE, torch.float32).shape == LARGE
-    monkeypatch.delattr(mmap, "MADV_HUGEPAGE")
-    assert fresh(LARGE, torch.float32).shape == LARGE
+    ready = (5 + 2 * 7 + 2 * 1) * HUGE
+    assert fresh((ready // 2,), torch.uint8).shape == (ready // 2,)
+    assert asked == [ready // 2 + HUGE]
+    fresh((ready // 2 + 1,), torch.uint8)
+    monkeypatch.setattr(memory, "FREE", Path("/nowhere/at/all"))
+    fresh(BIG, torch.float32)
+    assert len(asked) == 1
 
 
-@pytest.mark.parametrize("rows", [1, BLOCK - 1, BLOCK, 2 * BLOCK + 3])
-@pytest.mark.parametrize("columns", [1, BLOCK + 1])
+@pytest.mark.parametrize("rows", [1, ROWS - 1, ROWS, 2 * ROWS + 3])
+@pytest.mark.parametrize("columns", [1, ROWS + 1])
 def test_copies_between_layouts(rows: int, columns: int) -> None:
-    wide = torch.randn(2, rows, 3 * columns)
-    source = wide[:, :, columns : 2 * columns].transpose(1, 2)
-    target = torch.full((2, columns, rows), torch.nan)
+    wide = torch.randn(rows, 3 * columns)
+    source = wide[:, columns : 2 * columns].T
+    target = torch.full((columns, rows), torch.nan)
     copy(target, source)
     assert torch.equal(target, source)
-    halves = torch.full((2, rows, columns), torch.nan, dtype=torch.float16)
-    copy(halves.transpose(1, 2), source)
-    assert torch.equal(halves.transpose(1, 2), source.half())
+    back = torch.full((rows, 3 * columns), torch.nan)
+    copy(back[:, columns : 2 * columns].T, target)
+    assert torch.equal(back[:, columns : 2 * columns], wide[:, columns : 2 * columns])
+    assert bool(back[:, :columns].isnan().all()) and bool(back[:, 2 * columns :].isnan().all())
+    half = torch.full((columns, rows), torch.nan, dtype=torch.float16)
+    copy(half, source)
+    assert torch.equal(half, source.half())
 
 
-def test_a_copy_of_one_number() -> None:
-    target = torch.zeros(())
-    copy(target, torch.tensor(3.0))
-    assert target.item() == 3.0
+@pytest.mark.parametrize("shape", [(), (3,), (70, 90, 4)], ids=str)
+def test_copies_of_other_ranks(shape: tuple[int, ...]) -> None:
+    source = torch.randn(shape)
+    target = torch.full(shape[::-1], torch.nan).permute(tuple(reversed(range(len(shape)))))
+    copy(target, source)
+    assert torch.equal(target, source)

@@ -212,9 +212,9 @@ def test_two_keys_for_one_param_must_agree(tmp_path: Path) -> None:
 
 
 def test_unknown_families_and_broken_files(tmp_path: Path) -> None:
-    text = faults(folder(tmp_path, {"model_type": "bert", "architectures": ["BertForTokenClassification"]}))
-    assert "no weight map reads architectures BertForTokenClassification" in text
-    assert "maps read AntiBERTy, BertForMaskedLM, BertForPreTraining, BertModel" in text
+    text = faults(folder(tmp_path, {"model_type": "bert", "architectures": ["BertForMultipleChoice"]}))
+    assert "no weight map reads architectures BertForMultipleChoice" in text
+    assert "maps read AntiBERTy, BertForMaskedLM, BertForPreTraining, BertForSequenceClassification" in text
     (tmp_path / "config.json").write_text('{"model_type": "bert", "model_type": "gpt2"}')
     assert "not JSON" in faults(tmp_path)
     (tmp_path / "config.json").write_text("[1]")

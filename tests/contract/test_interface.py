@@ -1,0 +1,64 @@
+"""The names that stay put, and what importing them costs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import compiler
+import runtime
+
+#: Parameters and result, as scripts and notebooks rely on them.
+SIGNATURES: dict[Callable[..., Any], tuple[str, str]] = {
+    compiler.compile: ("source, *, set=None", "Program"),
+    compiler.emit: ("source, *, set=None, style='views'", "str"),
+    compiler.build: ("source, *, set=None, device=None, dtype=None", "nn.Module"),
+    runtime.load: (
+        "source, *, weights='default', dialect=None, weightmap=None, set=None, dtype=None, device=None",
+        "nn.Module",
+    ),
+    runtime.export: ("model, folder, *, to='hf', force=False", "tuple[Path, ...]"),
+}
+
+#: What a front half that answers at once cannot afford to import.
+HEAVY = ["einops", "gguf", "jinja2", "networkx", "numpy", "safetensors", "sympy", "torch", "transformers"]
+
+FRONT = """
+import sys, json, compiler, compiler.pipeline
+from compiler.cli.main import main
+compiler.compile("gpt2"), compiler.compile("clip_vitb32"), compiler.compile("llama:3.1-405b")
+import compiler.weights.plan, compiler.weights.config, compiler.weights.readers
+codes = [main(a.split()) for a in ("list", "show gpt2", "check gpt2 bert", "schema")]
+print(json.dumps([codes, sorted(set(sys.modules) & set(sys.argv[1:]))]))
+"""
+
+
+@pytest.mark.parametrize("function", SIGNATURES, ids=lambda f: f"{f.__module__}.{f.__name__}")
+def test_signatures(function: Callable[..., Any]) -> None:
+    found = inspect.signature(function)
+    bare = inspect.Signature([p.replace(annotation=p.empty) for p in found.parameters.values()])
+    assert (str(bare)[1:-1], found.return_annotation) == SIGNATURES[function]
+
+
+def test_names() -> None:
+    assert set(compiler.__all__) == {"CompileError", "__version__", "build", "compile", "emit"}
+    assert {"export", "load"} <= set(runtime.__all__)
+    assert all(hasattr(module, name) for module in (compiler, runtime) for name in module.__all__)
+
+
+def test_the_front_half_imports_nothing_heavy() -> None:
+    command = [sys.executable, "-c", FRONT, *HEAVY]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout.splitlines()[-1]) == [[0, 0, 0, 0], []]
+
+
+def test_what_is_heavy_would_be_seen() -> None:
+    command = [sys.executable, "-c", "import torch\n" + FRONT, *HEAVY]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "torch" in json.loads(done.stdout.splitlines()[-1])[1]

@@ -1,0 +1,144 @@
+"""BERT whose layers share one set of weights and whose token vectors are narrow, widened by one linear map.
+
+Lan et al. 2019, ALBERT: A Lite BERT for Self-supervised Learning of Language Representations
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import nn
+
+
+def positions(x, mask, past):
+    """The place of each token, int[B, T]: padding does not count, what the cache holds does."""
+    batch, length = x.shape[:2]
+    if mask is None:
+        return torch.arange(past, past + length, device=x.device).expand(batch, length)
+    return (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
+
+
+def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
+    """softmax(q k^T * scale) v over [B, heads, T, head_dim]; a mask with `causal` holds that rule already."""
+    if causal and mask is None and q.shape[2] > 1:
+        return F.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped, dropout_p=dropout
+        )
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped, dropout_p=dropout
+    )
+
+
+class AlbertOutput(NamedTuple):
+    hidden: torch.Tensor
+    pooled: torch.Tensor
+
+
+class Attention(nn.Module):
+    """Multi-head attention; grouped-query when kv_heads is smaller than heads.
+
+    Vaswani et al. 2017, section 3.2; Ainslie et al. 2023
+
+    x: float[B, T, 24], attend: bool[B, 1, 1, T]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(24, 24)
+        self.k = nn.Linear(24, 24)
+        self.v = nn.Linear(24, 24)
+        self.o = nn.Linear(24, 24)
+
+    def forward(self, x, attend):
+        q = self.q(x)  # [B, T, 24]
+        k = self.k(x)  # [B, T, 24]
+        v = self.v(x)  # [B, T, 24]
+        qh = rearrange(q, "B T (heads head_dim) -> B heads T head_dim", heads=3)  # [B, 3, T, 8]
+        kh = rearrange(k, "B T (kv_heads head_dim) -> B kv_heads T head_dim", kv_heads=3)  # [B, 3, T, 8]
+        vh = rearrange(v, "B T (kv_heads head_dim) -> B kv_heads T head_dim", kv_heads=3)  # [B, 3, T, 8]
+        a = attention(qh, kh, vh, attend)  # [B, 3, T, 8]
+        return self.o(rearrange(a, "B heads T head_dim -> B T (heads head_dim)"))  # [B, T, 24]
+
+
+class Mlp(nn.Module):
+    """Two linear maps with an activation between them.
+
+    Vaswani et al. 2017, section 3.3
+
+    x: float[B, T, 24]
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.up = nn.Linear(24, 40)
+        self.down = nn.Linear(40, 24)
+
+    def forward(self, x):
+        return self.down(F.gelu(self.up(x), approximate="tanh"))  # [B, T, 24]
+
+
+class PostNorm(nn.Module):
+    """A transformer layer that normalises after each residual sum.
+
+    Vaswani et al. 2017, section 5.4
+
+    x: float[B, T, 24], attend: bool[B, 1, 1, T]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.attn = Attention()
+        self.ln_1 = nn.LayerNorm(24, eps=1e-12)
+        self.mlp = Mlp()
+        self.ln_2 = nn.LayerNorm(24, eps=1e-12)
+
+    def forward(self, x, attend):
+        ln_1 = self.ln_1(x + self.attn(x, attend))  # [B, T, 24]
+        return self.ln_2(ln_1 + self.mlp(ln_1))  # [B, T, 24]
+
+
+class Albert(nn.Module):
+    """BERT whose layers share one set of weights and whose token vectors are narrow, widened by one linear
+    map.
+
+    tokens: int[B, T], mask: bool[B, T]?, segments: int[B, T]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.token = nn.Embedding(61, 10)
+        self.segment = nn.Embedding(2, 10)
+        self.position = nn.Embedding(16, 10)
+        self.ln = nn.LayerNorm(10, eps=1e-12)
+        self.widen = nn.Linear(10, 24)
+        self.h = nn.ModuleList(PostNorm() for _ in range(1))
+        self.pooler = nn.Linear(24, 24)
+
+    def forward(self, tokens, mask=None, segments=None):
+        if tokens.shape[1] > 16:
+            raise ValueError(f"a sequence of {tokens.shape[1]} is too long, this model takes 16 at most")
+        if segments is None:
+            segments = 0 * tokens  # [B, T]
+        token = self.token(tokens)  # [B, T, 10]
+        segment = self.segment(segments)  # [B, T, 10]
+        position = self.position(positions(tokens, None, 0))  # [B, T, 10]
+        attend = mask[:, None, None, :] if mask is not None else None  # [B, 1, 1, T]
+        h = self.widen(self.ln(token + segment + position))  # [B, T, 24]
+        for layer in (self.h[k] for k in [0, 0]):
+            h = layer(h, attend)
+        pooled = torch.tanh(self.pooler(h[:, 0]))  # [B, 24]
+        return AlbertOutput(hidden=h, pooled=pooled)
+
+    @torch.no_grad()
+    def init_weights(self):
+        """Initial values by the rules of the spec."""
+        for module in self.modules():
+            if isinstance(module, nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+            elif isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
