@@ -78,7 +78,7 @@ def plain(folder: Path) -> Measured:
     def read() -> torch.Tensor:
         file = folder / "model.safetensors"
         fresh = torch.empty(file.stat().st_size, dtype=torch.uint8)
-        view, at = memoryview(fresh.numpy()), 0
+        view, at = fresh.numpy().data, 0
         with file.open("rb", buffering=0) as stream:
             while read := stream.readinto(view[at:]):
                 at += read

@@ -197,13 +197,15 @@ class ClassWriter:
 def _listed(member: Member, made: list[str]) -> list[str]:
     """A list of layers of several kinds, runs folded."""
     assert member.layers is not None
-    runs: list[tuple[int, int]] = []
+    runs: list[tuple[str, int]] = []
     for kind in member.layers:
-        if runs and runs[-1][0] == kind:
-            runs[-1] = (kind, runs[-1][1] + 1)
+        if runs and runs[-1][0] == made[kind]:
+            runs[-1] = (made[kind], runs[-1][1] + 1)
         else:
-            runs.append((kind, 1))
-    entries = [made[k] if n == 1 else f"*({made[k]} for _ in range({n}))" for k, n in runs]
+            runs.append((made[kind], 1))
+    if len(runs) == 1:
+        return [f"self.{member.name} = nn.ModuleList({made[0]} for _ in range({len(member.layers)}))"]
+    entries = [text if n == 1 else f"*({text} for _ in range({n}))" for text, n in runs]
     return [
         f"self.{member.name} = nn.ModuleList(",
         "    [",

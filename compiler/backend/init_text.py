@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from compiler.backend.expressions import literal
 from compiler.ir.program import Init, Program
 from compiler.ir.values import Record, Value
+from compiler.passes.initial import source_node
 
 #: op -> the module that holds its weights; `{rank}` is the number of spatial axes
 _MODULES = {
@@ -110,6 +111,9 @@ def statement(target: str, value: Value) -> str:
         return f"nn.init.{value}_({target})"
     assert isinstance(value, Record)
     name, params = value.items[0]
+    source = source_node(value)
+    if source is not None:
+        return f"{target}.copy_({target.rpartition('.')[0]}.{source}({target}))"
     if name == "constant":
         return f"nn.init.constant_({target}, {_number(params)})"
     assert isinstance(params, Record)

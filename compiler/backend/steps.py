@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.backend.expressions import Names, Pending, Printer, axes_comment
 from compiler.backend.lengths import NO_LENGTHS, Lengths
@@ -13,6 +13,7 @@ from compiler.ir.actions import targets
 from compiler.ir.code import Lit, literals
 from compiler.ir.graph import Ref
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Step
+from compiler.passes.methods import needed
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ def write_body(body: Body, names: Names, lengths: Lengths = NO_LENGTHS) -> list[
     A step with one reader moves into it. Where that makes a text too long, all operands in it get lines of
     their own, each in its place: what belongs together looks alike, in the order of the spec.
     """
+    body = _live(body)
     apart: frozenset[Ref] = frozenset()
     while True:
         writer = _BodyWriter(body, names.copy(), apart, lengths)
@@ -57,6 +59,13 @@ def write_body(body: Body, names: Names, lengths: Lengths = NO_LENGTHS) -> list[
         if not writer.crowded:
             return lines
         apart |= with_neighbours(writer.crowded, body.actions)
+
+
+def _live(body: Body) -> Body:
+    """The body without what only other methods, or nobody, reads."""
+    kept = {id(a) for a in needed(body.actions, set(body.outputs.values()), frozenset())}
+    pairs = [(a, h) for a, h in zip(body.actions, body.holes, strict=True) if id(a) in kept]
+    return replace(body, actions=tuple(a for a, _ in pairs), holes=tuple(h for _, h in pairs))
 
 
 class _BodyWriter:
@@ -255,7 +264,8 @@ def _loop_head(loop: Loop) -> str:
     if loop.order is None:
         return (
             f"for i, layer in enumerate(self.{loop.member}):"
-            if loop.cached
+            if loop.cached or loop.is_counted
             else f"for layer in self.{loop.member}:"
         )
-    return f"for layer in (self.{loop.member}[k] for k in {list(loop.order)}):"
+    layers = f"self.{loop.member}[k] for k in {list(loop.order)}"
+    return f"for i, layer in enumerate({layers}):" if loop.is_counted else f"for layer in ({layers}):"

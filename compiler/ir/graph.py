@@ -87,7 +87,7 @@ Action = OpNode | UseNode | RepeatNode | SameNode
 class Node:
     """A step of a block.
 
-    inputs: port -> reference, or references for a variadic port.
+    inputs: port -> reference, or references: of a variadic port, or one for each body of a repeat.
     guard: values that must not be None for the step to run; its outputs are None otherwise, or `fallback`.
     """
 

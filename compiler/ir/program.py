@@ -71,6 +71,7 @@ class Loop:
     span: Span
     cached: bool
     taps: tuple[Ref, ...] = ()  # outputs of single layers that are read: ref.port is the layer
+    is_counted: bool = False  # an argument depends on the layer's number `i`
 
 
 @dataclass(frozen=True)

@@ -253,6 +253,8 @@ def call(name: str, args: tuple[Value, ...]) -> Value:
         if isinstance(args[0], tuple):
             return len(args[0])
         raise ValueFault(f"`{spell(args[0])}` is not a list")
+    if name == "cycle":
+        return _cycle(*args)
     values = [number(a) for a in args]
     if any(isinstance(v, Dim) for v in values):
         raise ValueFault(f"`{name}` is not defined on symbolic sizes")
@@ -261,6 +263,8 @@ def call(name: str, args: tuple[Value, ...]) -> Value:
     except (ValueError, OverflowError, ZeroDivisionError):
         raise ValueFault(f"`{name}({', '.join(map(spell, args))})` has no value") from None
 
+
+MAX_CYCLE = 4096
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": lambda *xs: min(xs),
@@ -280,6 +284,15 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "tanh": math.tanh,
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
 }
+
+
+def _cycle(items: Value, count: Value) -> Value:
+    """A list's items in turn, `count` of them."""
+    if not isinstance(items, tuple) or not items:
+        raise ValueFault(f"`{spell(items)}` is not a list with items")
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MAX_CYCLE:
+        raise ValueFault(f"`{spell(count)}` is not a whole number up to {MAX_CYCLE}")
+    return tuple(items[k % len(items)] for k in range(count))
 
 
 def _item(value: Value, index: Value) -> Value:

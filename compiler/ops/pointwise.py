@@ -7,6 +7,7 @@ from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing
 from compiler.ir.types import TensorType
 from compiler.ir.values import spell
 from compiler.ops.kinds import dtype_of, read_names
+from compiler.ops.masks import need_keeps
 from compiler.ops.patterns import Axes, Pattern, broadcast, common_dtype, need_float, parse_pattern, plain
 from compiler.syntax.types import DTYPES
 
@@ -81,6 +82,8 @@ def _softmax(call: OpCall) -> Typing:
     need_float(x, "a softmax")
     if not isinstance(axis, int) or not -x.rank <= axis < x.rank:
         raise OpFault("bad-dim", f"{x.axes()} has no axis {axis}", attr="axis")
+    if "mask" in call.inputs:
+        need_keeps(call.inputs["mask"], x)
     return Typing({"y": TensorType(str(call.attrs["dtype"] or x.dtype), x.shape)})
 
 
@@ -105,6 +108,7 @@ MAP = OpDef(
     attrs=(AttrDecl("expr", "expr", required=True), AttrDecl("pattern", "pattern")),
     cost=per_element(1),
     open_inputs=True,
+    positionwise=True,
 )
 ACTIVATION = OpDef(
     "activation",
@@ -132,8 +136,9 @@ MUL = OpDef(
 )
 SOFTMAX = OpDef(
     "softmax",
-    "exp(x) normalised to sum to one along an axis.",
+    "exp(x) normalised to sum to one along an axis, over what the mask keeps; where it keeps nothing, zeros.",
     _softmax,
+    inputs=(PortDecl("x"), PortDecl("mask", optional=True)),
     attrs=(AttrDecl("axis", "int", -1), AttrDecl("dtype", "str", choices=("float32",))),
     cost=per_element(5),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from compiler.ir.dims import Dim, dim
 from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, per_element
 from compiler.ir.types import TensorType
-from compiler.ops.masks import need, need_equal
+from compiler.ops.masks import need, need_equal, need_fits
 from compiler.ops.patterns import Axes, Pattern, need_float, parse_pattern, plain
 
 
@@ -49,20 +49,13 @@ def _check_mask(mask: TensorType, scores: tuple[Dim, ...], causal: bool) -> None
         "mask",
     )
     batch, _, _, keys = scores
-    _fits(mask, (batch, keys) if mask.rank == 2 else scores, "mask")
-
-
-def _fits(found: TensorType, scores: tuple[Dim, ...], port: str) -> None:
-    """Each axis is that of the scores, or 1."""
-    for size, wanted in zip(found.shape, scores, strict=True):
-        if size != dim(1):
-            need_equal(size, wanted, f"the scores have {wanted} where {found.axes()} has {size}", port)
+    need_fits(mask, (batch, keys) if mask.rank == 2 else scores, "mask")
 
 
 def _check_bias(bias: TensorType, scores: tuple[Dim, ...]) -> None:
     """A bias is added to the scores [B, heads, T, K]; axes of 1 are repeated."""
     need(bias.rank == 4 and bias.is_float, f"`bias` is float[B, heads, T, K], found {bias}", "bias")
-    _fits(bias, scores, "bias")
+    need_fits(bias, scores, "bias")
 
 
 def _attention_cost(call: OpCall, typing: Typing) -> Dim:
@@ -203,10 +196,11 @@ ATTENTION = OpDef(
 )
 ATTENTION_MASK = OpDef(
     "attention_mask",
-    "The keys that each query may see, made once for all layers: bool[B, 1, T, K].",
+    "The keys that each query may see, made once for all layers: bool[B, 1, T, K]; unless `needed`, it may "
+    "be None where attention does without.",
     _attention_mask,
     inputs=(PortDecl("x", optional=True), PortDecl("mask", optional=True)),
-    attrs=(AttrDecl("causal", "bool", False), AttrDecl("window", "int")),
+    attrs=(AttrDecl("causal", "bool", False), AttrDecl("window", "int"), AttrDecl("needed", "bool", True)),
 )
 ROTATION = OpDef(
     "rotation",

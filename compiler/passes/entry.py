@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from compiler.ir.graph import InitRule, Method, Ref
-from compiler.passes.initial import init_fault
+from compiler.passes.initial import InitFault, init_fault, source_node
 from compiler.passes.scope import Scope
 from compiler.syntax.model_spec import ModelSpec
+
+ONLY_PARAMETERS = InitFault("only a `parameter` is filled by a node", "write it as that node's own `init`")
 
 
 def entry_points(spec: ModelSpec, scope: Scope) -> tuple[Method, ...]:
@@ -40,7 +42,7 @@ def init_rules(spec: ModelSpec, scope: Scope) -> tuple[InitRule, ...]:
         for key, written in group.items():
             with scope.diagnostics.recover():
                 value = scope.value(written)
-                wrong = init_fault(value)
+                wrong = init_fault(value) if source_node(value) is None else ONLY_PARAMETERS
                 if wrong is not None:
                     raise scope.diagnostics.error("bad-value", wrong.message, written.span, help=wrong.help)
                 rules.append(InitRule(str(key), value, written.span, by_path))

@@ -6,7 +6,7 @@ preparation becomes a node of the outermost block that knows the value, and trav
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from compiler.diagnostics.diagnostic import fail
@@ -16,6 +16,7 @@ from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value
 from compiler.passes.infer_shapes import KEY_LENGTH
+from compiler.passes.layers import alike
 from compiler.source.text import Span
 
 
@@ -32,15 +33,19 @@ class Request:
     length: Dim
 
     def port(self) -> str:
-        """The input that carries the result into a block."""
-        name = self.source.node if self.source is not None else ""
+        """The input that carries the result into a block; the same for any window."""
         if self.op == "rotation":
-            return "turn" if name == "angle" else f"{name}_turn"
-        attrs = dict(self.attrs)
-        base = "visible" if attrs["causal"] else "attend"
-        if attrs["window"] is not None:
-            base = f"nearest_{attrs['window']}"
-        return base if name in ("", "mask") else f"{name}_{base}"
+            return self._of("turn", "angle")
+        return self._of("visible" if dict(self.attrs)["causal"] else "attend", "mask")
+
+    def name(self) -> str:
+        """The node that makes the result."""
+        window = dict(self.attrs).get("window")
+        return self.port() if window is None else self._of(f"nearest_{window}", "mask")
+
+    def _of(self, base: str, usual: str) -> str:
+        name = self.source.node if self.source is not None else usual
+        return base if name == usual else f"{name}_{base}"
 
 
 def hoist(graph: TypedGraph) -> TypedGraph:
@@ -60,35 +65,37 @@ class _Hoist:
         nodes: list[TypedNode] = []
         for node in typed.nodes:
             node, requests = self._node(node, typed)
-            for port, request in requests.items():
-                if request not in made:
-                    if not is_root and _passes(request.source, typed):
-                        name = request.port()
-                        asked[name] = request
-                        made[request] = Ref(name)
-                    else:
-                        prepared = _prepare(request, typed, node)
-                        nodes.append(prepared)
-                        made[request] = Ref(prepared.node.name, "y")
-                node = _wired(node, port, made[request])
-            nodes.append(node)
+            for request in dict.fromkeys(r for wanted in requests.values() for r in wanted):
+                if request in made:
+                    continue
+                if not is_root and _passes(request.source, typed):
+                    name = request.port() if request.port() not in asked else request.name()
+                    name = _free(name, typed, asked)
+                    asked[name] = request
+                    made[request] = Ref(name)
+                else:
+                    prepared = _prepare(request, typed, node)
+                    nodes.append(prepared)
+                    made[request] = Ref(prepared.node.name, "y")
+            nodes.append(_wired(node, {port: [made[r] for r in wanted] for port, wanted in requests.items()}))
         return _with_ports(typed, tuple(nodes), asked, is_root), asked
 
-    def _node(self, typed: TypedNode, block: TypedBlock) -> tuple[TypedNode, dict[str, Request]]:
-        """The node, and its own or its children's requests in terms of this block's values."""
+    def _node(self, typed: TypedNode, block: TypedBlock) -> tuple[TypedNode, dict[str, list[Request]]]:
+        """The node, and its own or its children's requests in terms of this block's values, one per child."""
         action = typed.node.action
         if isinstance(action, OpNode):
-            return typed, self._own(typed, action, block)
-        requests: dict[str, Request] = {}
+            return typed, {port: [request] for port, request in self._own(typed, action, block).items()}
         children: list[TypedBlock] = []
-        for child in typed.children:
+        every: list[dict[str, Request]] = []
+        for k, child in enumerate(typed.children):
             changed, asked = self.block(child, is_root=False)
             children.append(changed)
-            for port, request in asked.items():
-                source = None if request.source is None else typed.node.inputs[request.source.node]
-                assert not isinstance(source, tuple)
-                requests[port] = replace(request, source=source)
-        return _with_children(typed, tuple(children)), requests
+            every.append({port: _outside(request, typed.node, k) for port, request in asked.items()})
+        requests: dict[str, list[Request]] = {}
+        for port in dict.fromkeys(p for asked in every for p in asked):
+            known = next(asked[port] for asked in every if port in asked)
+            requests[port] = [asked.get(port, known) for asked in every]
+        return _with_children(typed, alike(children)), requests
 
     def _own(self, typed: TypedNode, action: OpNode, block: TypedBlock) -> dict[str, Request]:
         node = typed.node
@@ -116,9 +123,16 @@ class _Hoist:
         batch, keys = (dim(1), keys) if mask is None else block.type_of(mask).shape
         result = TensorType("bool", (batch, dim(1), length if causal else dim(1), keys))
         counted = length if causal else dim(1)
-        return {
-            "mask": Request("attention_mask", mask, (("causal", causal), ("window", window)), result, counted)
-        }
+        rule = (("causal", causal), ("window", window), ("needed", False))
+        return {"mask": Request("attention_mask", mask, rule, result, counted)}
+
+
+def _outside(request: Request, node: Node, child: int) -> Request:
+    """A child's request in terms of the values that the node is wired to."""
+    if request.source is None:
+        return request
+    source = node.inputs[request.source.node]
+    return replace(request, source=source[child] if isinstance(source, tuple) else source)
 
 
 def _passes(source: Ref | None, block: TypedBlock) -> bool:
@@ -138,7 +152,7 @@ def _prepare(request: Request, block: TypedBlock, before: TypedNode) -> TypedNod
             inputs["x"] = _counted(block, request.length, span)
         if request.source is not None:
             inputs["mask"] = request.source
-    name = _free(request.port(), block)
+    name = _free(request.name(), block)
     attrs = {k: Attr(v, span) for k, v in request.attrs}
     needs_mask = request.op == "attention_mask" and not dict(request.attrs)["causal"]
     guard = tuple(r for p, r in inputs.items() if p == "mask" and needs_mask and _maybe(r, block))
@@ -181,15 +195,17 @@ def _counted(block: TypedBlock, length: Dim, span: Span) -> Ref:
     )
 
 
-def _free(name: str, block: TypedBlock) -> str:
-    taken = set(block.inputs) | {n.node.name for n in block.nodes}
+def _free(name: str, block: TypedBlock, others: Iterable[str] = ()) -> str:
+    taken = set(block.inputs) | {n.node.name for n in block.nodes} | set(others)
     while name in taken:
         name += "_"
     return name
 
 
-def _wired(typed: TypedNode, port: str, ref: Ref) -> TypedNode:
-    return replace(typed, node=replace(typed.node, inputs={**typed.node.inputs, port: ref}))
+def _wired(typed: TypedNode, wires: Mapping[str, list[Ref]]) -> TypedNode:
+    """The node with further inputs: one value, or one for each body of a repeat."""
+    added = {port: refs[0] if len(set(refs)) == 1 else tuple(refs) for port, refs in wires.items()}
+    return replace(typed, node=replace(typed.node, inputs={**typed.node.inputs, **added}))
 
 
 def _with_children(typed: TypedNode, children: tuple[TypedBlock, ...]) -> TypedNode:

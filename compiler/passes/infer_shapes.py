@@ -16,6 +16,7 @@ from compiler.ir.values import Value, ValueFault
 from compiler.ops.table import OPS
 from compiler.passes.bind import Binder, forced
 from compiler.passes.derive import input_notes, op_fault, size_of, value_notes
+from compiler.passes.initial import check_source
 from compiler.passes.judge import (
     check_bounds,
     check_member_name,
@@ -103,6 +104,7 @@ class _Inference:
                     check_size(found, node, self.diagnostics)
                 for port_name, found in typed.outputs.items():
                     here.types[Ref(node.name, port_name)] = found
+        check_source(here.nodes, self.diagnostics)
         inputs = {p.name: here.types[Ref(p.name)] for p in block.inputs if Ref(p.name) in here.types}
         params = {n: self._quiet(a) for n, a in block.params.items()}
         return TypedBlock(block, binder.dims, params, inputs, tuple(here.nodes.values()))
@@ -164,19 +166,18 @@ class _Inference:
             case SameNode(target=target):
                 return self._same(node, target, here)
 
-    def _child(self, block: Block, node: Node, here: _Open) -> TypedBlock:
+    def _child(self, block: Block, node: Node, here: _Open, body: int = 0) -> TypedBlock:
         types: dict[str, TensorType | None] = {}
         for port in block.inputs:
             ref = node.inputs[port.name]
-            assert isinstance(ref, Ref)
-            types[port.name] = here.types[ref]
+            types[port.name] = here.types[ref[body] if isinstance(ref, tuple) else ref]
         child = self.block(block, types, {**{p.name: node.span for p in block.inputs}, **node.input_spans})
         if any(ref not in _typed_refs(child) for ref in block.outputs.values()):
             raise Abort(node.name)
         return child
 
     def _repeat(self, node: Node, action: RepeatNode, here: _Open) -> TypedNode:
-        children = tuple(self._child(body, node, here) for body in action.bodies)
+        children = tuple(self._child(body, node, here, k) for k, body in enumerate(action.bodies))
         carried = node.inputs[action.carried]
         assert isinstance(carried, Ref)
         before = here.types[carried]

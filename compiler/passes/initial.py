@@ -1,11 +1,15 @@
-"""Initial values as specs write them: `zeros`, or one distribution with its numbers."""
+"""Initial values as specs write them: `zeros`, a distribution with its numbers, or a node of the spec."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
+from compiler.ir.graph import OpNode, UseNode
+from compiler.ir.typed import TypedNode
 from compiler.ir.values import Record, Value, spell
 
 #: distribution -> its parameters
@@ -16,6 +20,7 @@ INITS: dict[str, tuple[str, ...]] = {
     "constant": (),
 }
 WORDS = ("zeros", "ones", "xavier_uniform")
+FROM = "from"  # the word before a node's name
 
 
 @dataclass(frozen=True)
@@ -26,9 +31,41 @@ class InitFault:
     help: str
 
 
+def source_node(value: Value) -> str | None:
+    """The node that computes a parameter's initial value: `{from: waves}`."""
+    if isinstance(value, Record) and len(value.items) == 1:
+        ((word, name),) = value.items
+        return name if word == FROM and isinstance(name, str) else None
+    return None
+
+
+def check_source(nodes: Mapping[str, TypedNode], diagnostics: Diagnostics) -> None:
+    """A node that computes a parameter's initial value reads that parameter alone and gives what fits it."""
+    for typed in nodes.values():
+        name = source_node(typed.attrs.get("init"))
+        if name is None:
+            continue
+        action = typed.node.action
+        assert isinstance(action, OpNode)
+        made = nodes.get(name)
+        if made is None:
+            message, cure = f"there is no node `{name}`", did_you_mean(name, nodes)
+        elif not isinstance(made.node.action, UseNode) or [r.node for r in made.node.refs()] != [
+            typed.node.name
+        ]:
+            message = f"`{name}` is no block whose one input is `{typed.node.name}`"
+            cure = f"{{use: a_block, in: {typed.node.name}}}"
+        elif [t.shape for t in made.outputs.values()] != [typed.outputs["y"].shape]:
+            found = ", ".join(map(str, made.outputs.values()))
+            message, cure = f"`{name}` gives {found}, `{typed.node.name}` is {typed.outputs['y']}", ""
+        else:
+            continue
+        diagnostics.error("bad-value", message, action.attrs["init"].span, help=cure)
+
+
 def init_fault(value: Value) -> InitFault | None:
-    """What is wrong with an init."""
-    if value in WORDS:
+    """What is wrong with an init; a node that it names is looked at where the block is typed."""
+    if value in WORDS or source_node(value) is not None:
         return None
     if not isinstance(value, Record) or len(value.items) != 1:
         known = ", ".join(f"`{w}`" for w in WORDS)

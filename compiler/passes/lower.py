@@ -143,6 +143,9 @@ class _Lowering:
     def _repeat(self, typed: TypedNode, repeat: RepeatNode) -> tuple[list[Member], list[ProgramAction]]:
         units = tuple(self.unit(child) for child in typed.children)
         first = units[0]
+        if len({(unit.uses_past, unit.uses_cache) for unit in units}) > 1:
+            message = f"some layers of `{typed.node.name}` remember earlier tokens, others do not"
+            raise self.diagnostics.error("bad-repeat", message, typed.node.span)
         kinds = {m: body for body, m in zip(repeat.layers, repeat.modules, strict=True)}
         member = Member(typed.node.name, None, units, tuple(kinds[m] for m in sorted(kinds)))
         arguments: list[Code | None] = []
@@ -150,15 +153,16 @@ class _Lowering:
             if argument.name == repeat.carried:
                 arguments.append(None)
             elif argument.name in typed.node.inputs:
-                arguments.append(Code((Var(_single(typed.node, argument.name)),)))
+                arguments.append(_by_layer(typed.node.inputs[argument.name], repeat))
         arguments += _state_arguments(first, typed.node.name)
         order = None if repeat.modules == tuple(range(len(repeat.modules))) else repeat.modules
+        is_counted = any(isinstance(ref, tuple) for ref in typed.node.inputs.values())
         output, found = next(iter(typed.outputs.items()))
         taps = tuple(Ref(typed.node.name, port) for port in typed.outputs if port.isdigit())
         start = _single(typed.node, repeat.carried)
         loop = Loop(
             Ref(typed.node.name, output), typed.node.name, start, tuple(arguments), order, found,
-            typed.node.span, first.uses_cache, taps,
+            typed.node.span, first.uses_cache, taps, is_counted,
         )  # fmt: skip
         return [member], [loop]
 
@@ -191,6 +195,17 @@ def _single(node: Node, port: str) -> Ref:
     ref = node.inputs[port]
     assert isinstance(ref, Ref)
     return ref
+
+
+def _by_layer(wire: Ref | tuple[Ref, ...], repeat: RepeatNode) -> Code:
+    """What each layer gets: a value, or `(near, all)[i % 2]`, over the shortest period of the layers."""
+    if isinstance(wire, Ref):
+        return Code((Var(wire),))
+    series = [wire[body] for body in repeat.layers]
+    size = len(series)
+    period = next(p for p in range(1, size + 1) if all(series[i] == series[i % p] for i in range(size)))
+    index = "i" if period == size else f"i % {period}"
+    return code("({values})[" + index + "]", values=join([Code((Var(r),)) for r in series[:period]], ", "))
 
 
 def _state_arguments(unit: Unit, member: str) -> list[Code]:

@@ -101,8 +101,11 @@ def last_position(graph: TypedGraph, output: Ref) -> Ref:
 
 def _position_before(root: TypedBlock, ref: Ref) -> Ref | None:
     """The value whose positions the op behind `ref` takes one by one, beside weights that have none."""
-    node = root.node(ref.node).node
+    typed = root.node(ref.node)
+    node = typed.node
     if not isinstance(node.action, OpNode) or not OPS[node.action.op].positionwise:
         return None
+    if typed.attrs.get("pattern") is not None:
+        return None  # a map that may pair a position with others
     sequences = [r for r in node.refs() if root.type_of(r).rank > 1]
     return sequences[0] if len(sequences) == 1 and root.type_of(sequences[0]).rank > 2 else None

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from compiler.diagnostics.diagnostic import Abort, Note
 from compiler.diagnostics.suggest import did_you_mean
-from compiler.ir.graph import Block, Ref, RepeatNode
+from compiler.ir.graph import Block, RepeatNode
 from compiler.ir.values import Residual, Value, spell
+from compiler.passes.layers import united
 from compiler.passes.paths import set_in_node
 from compiler.passes.scope import Scope
-from compiler.passes.steps import Built, Step, built, join
+from compiler.passes.steps import Built, Instance, Step, built, join
 from compiler.passes.wiring import Wire
 from compiler.syntax.expr import ExprError, free_names, parse_expr
 from compiler.syntax.model_spec import NodeSpec
@@ -44,8 +45,7 @@ def elaborate_repeat(
     earlier = len(scope.diagnostics.items)
     layers = [_layer(spec, i, count, scope) for i in range(count)]
     _check_rules(spec, count, scope)
-    bodies: list[Block] = []
-    captured: dict[str, Ref] = {}
+    made: list[Instance] = []
     index: dict[tuple[object, ...], int] = {}
     labels: list[str] = []
     order: list[int] = []
@@ -53,7 +53,7 @@ def elaborate_repeat(
     for i, layer in enumerate(layers):
         identity = (layer.label, tuple((str(p), id(v)) for p, v in layer.edits), layer.signature)
         if identity not in index:
-            index[identity] = len(bodies)
+            index[identity] = len(made)
             overlay = scope.layer(i, count)
             node = _edited(spec, layer, scope)
             if node is None:
@@ -64,17 +64,16 @@ def elaborate_repeat(
                     "bad-repeat", f"a repeat needs a block, {target.title} is none", key.span
                 )
             shape = elaborator.shape(target)
-            path = join(scope.path, str(key)) + (f"[{len(bodies)}]" if bodies else "")
-            made = elaborator.instance(target, wires, path, scope, key.span)
-            bodies.append(made.block)
-            captured |= made.captured
+            path = join(scope.path, str(key)) + (f"[{len(made)}]" if made else "")
+            made.append(elaborator.instance(target, wires, path, scope, key.span))
             labels.append(layer.label)
         order.append(index[identity])
-    if shape is None or len(bodies) < len(index):
+    if shape is None or len(made) < len(index):
         raise Abort(key)
+    bodies, captured = united(made)
     scope.repeats[str(key)] = count
     carried = next((p.name for p in shape.ports if not p.optional), "")
-    action = RepeatNode(tuple(bodies), tuple(order), _modules(spec, count, scope), carried, tuple(labels))
+    action = RepeatNode(bodies, tuple(order), _modules(spec, count, scope), carried, tuple(labels))
     if shape.outputs and not bodies[0].outputs and len(scope.diagnostics.items) > earlier:
         raise Abort(key)  # faults inside the block left it without its outputs
     _check_seam(bodies[0], carried, key, scope)
@@ -211,7 +210,7 @@ def _check_rules(spec: NodeSpec, n: int, scope: Scope) -> None:
     if spec.tail is not None and spec.tail.value != "truncate":
         message = f"`tail` cannot be `{spec.tail.value}`"
         scope.diagnostics.error("bad-repeat", message, spec.tail.span, help="write `tail: truncate`")
-    if spec.order is not None:
+    if isinstance(spec.order, Seq):  # one that a param gives may leave kinds out
         order = scope.value(spec.order)
         for kind in spec.kinds:
             if kind not in order:

@@ -33,7 +33,7 @@ class Step:
 
     action: Action
     outputs: tuple[str, ...]
-    captured: Mapping[str, Ref] = field(default_factory=dict[str, Ref])
+    captured: Mapping[str, Ref | tuple[Ref, ...]] = field(default_factory=dict[str, Ref | tuple[Ref, ...]])
     maybe: frozenset[str] = frozenset()
 
 

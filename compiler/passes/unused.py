@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from compiler.diagnostics.diagnostic import Diagnostics, Note
 from compiler.diagnostics.suggest import nearest
 from compiler.ir.opdef import OpDef
+from compiler.passes.initial import FROM
 from compiler.syntax.model_spec import Body, ModelSpec, NodeSpec
 from compiler.syntax.parse import is_block_value
 from compiler.syntax.schema import Syntax
@@ -120,6 +121,9 @@ def _node_refs(node: NodeSpec, ops: Mapping[str, OpDef]) -> Iterator[str]:
             yield from _closure_refs(value)
     for _, leaf in leaves([node.when]):
         yield from _WORD.findall(str(leaf.value))  # present(x)
+    for key, value in node.attrs.items():
+        if key == "init" and isinstance(value, Map):
+            yield from (_head(leaf) for word, leaf in leaves(value) if word == FROM)
     op = ops.get(str(node.op.value)) if node.op is not None else None
     if node.previous is not None and (op is None or any(not p.optional for p in op.inputs)):
         yield _head(node.previous)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
-from compiler.passes.initial import INITS
+from compiler.passes.initial import FROM, INITS
 from compiler.schema.ops import EXPRESSION, Schema, op_names, op_nodes
 from compiler.syntax.model_spec import (
     NODE_FORMS,
@@ -178,6 +178,12 @@ def _values() -> Schema:
                 {"enum": ["zeros", "ones", "xavier_uniform"]},
                 EXPRESSION,
                 *(_distribution(name, parameters) for name, parameters in INITS.items()),
+                {
+                    "type": "object",
+                    "properties": {FROM: {"type": "string"}},
+                    "required": [FROM],
+                    "additionalProperties": False,
+                },
             ],
         },
     }

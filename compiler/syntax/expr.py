@@ -26,6 +26,7 @@ FUNCTIONS: dict[str, tuple[int, int]] = {
     "min": (1, 8), "max": (1, 8), "abs": (1, 1), "ceil_to": (2, 2), "floor": (1, 1), "ceil": (1, 1),
     "int": (1, 1), "sign": (1, 1), "clamp": (3, 3), "log": (1, 1), "exp": (1, 1), "sqrt": (1, 1),
     "sin": (1, 1), "cos": (1, 1), "tanh": (1, 1), "sigmoid": (1, 1), "present": (1, 1), "len": (1, 1),
+    "cycle": (2, 2),
 }  # fmt: skip
 
 

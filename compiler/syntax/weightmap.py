@@ -128,7 +128,8 @@ class KeyEntry(Surface):
     values: theirs -> ours. read, write: expressions in `it` and the params, each the other's inverse.
     numbered: theirs names numbers, {"0": "LABEL_0", ...}, ours is how many;
     the prefix of the names we make up.
-    default: what the source's own reader assumes when the key is absent or null.
+    default: what the source's own reader assumes when the key is absent or null;
+    nullable: when it is absent, for null is a value of its own.
     """
 
     param: Text | None = None
@@ -137,6 +138,7 @@ class KeyEntry(Surface):
     write: Text | None = None
     numbered: Text | None = None
     default: Data | None = None
+    nullable: Flag | None = None
     cases: dict[Place, CaseEntry] | None = None
 
 

@@ -249,9 +249,10 @@ class _Reading:
             )
 
     def _value(self, key: ConfigKey) -> Leaf | None:
-        """The leaf of a key; null counts as absent where there is a default."""
+        """The leaf of a key; null counts as absent where there is a default, unless it is a value itself."""
         leaf = self.leaves.get(key.path)
-        return None if leaf is None or (leaf.value is None and key.default is not None) else leaf
+        stands_in = key.default is not None and not key.nullable
+        return None if leaf is None or (leaf.value is None and stands_in) else leaf
 
     def _read(self, key: ConfigKey, leaf: Leaf) -> None:
         self.used.add(key.path)

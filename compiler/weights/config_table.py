@@ -31,7 +31,7 @@ class Case:
 
 @dataclass(frozen=True)
 class ConfigKey:
-    """One key, by its dotted path. `default` is what the source's own reader assumes."""
+    """One key, by its dotted path. `default`: what the source's reader assumes; `nullable`: not for null."""
 
     path: str
     span: Span
@@ -41,6 +41,7 @@ class ConfigKey:
     write: Located | None = None
     numbered: Located | None = None
     default: Data | None = None
+    nullable: bool = False
     cases: tuple[Case, ...] = ()
 
 
@@ -91,12 +92,18 @@ def read_table(
     write: dict[str, Data] = {}
     moved: dict[str, str] = {}
     for prefix, part in [pair for section in sections for pair in _with_fragments(section, fragments)]:
-        for name, form in part.keys.items():
-            keys[prefix + name] = _key(name, form, prefix, diagnostics)
-        fixed.update({Key(prefix + name, name.span): value for name, value in part.fixed.items()})
-        ignore.update({Key(prefix + name, name.span): str(why.value) for name, why in part.ignore.items()})
-        write.update({prefix + name: value for name, value in part.write.items()})
-        moved.update({prefix + name: prefix + str(to.value) for name, to in part.moved.items()})
+        for name in (
+            *part.keys,
+            *part.fixed,
+            *part.ignore,
+        ):  # what a later section says of a key stands alone
+            for table in (keys, fixed, ignore):
+                table.pop(Key(prefix + name, name.span), None)
+        keys |= {prefix + name: _key(name, form, prefix, diagnostics) for name, form in part.keys.items()}
+        fixed |= {Key(prefix + name, name.span): value for name, value in part.fixed.items()}
+        ignore |= {Key(prefix + name, name.span): str(why.value) for name, why in part.ignore.items()}
+        write |= {prefix + name: value for name, value in part.write.items()}
+        moved |= {prefix + name: prefix + str(to.value) for name, to in part.moved.items()}
     matches = [section.match for section in sections if section.match.model_fields_set]
     return ConfigTable(
         match=matches[-1] if matches else MatchEntry(),
@@ -152,6 +159,7 @@ def _key(name: Key, form: KeyForm, prefix: str, diagnostics: Diagnostics) -> Con
         form.write,
         form.numbered,
         form.default,
+        form.nullable is not None and bool(form.nullable.value),
         tuple(cases),
     )
 

@@ -21,7 +21,7 @@ def run(job: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(7)
     output = getattr(model, job["method"])(**job["inputs"])
     named = {"": output} if isinstance(output, torch.Tensor) else output._asdict()
-    torch.autograd.backward([t.double().square().sum() for t in named.values()])
+    torch.autograd.backward([t.double().square().sum() for t in named.values() if t.requires_grad])
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
     return {"keys": keys, "outputs": named, "gradients": gradients, "steps": steps(model, job)}
 

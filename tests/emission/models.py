@@ -23,6 +23,9 @@ _PAIRS = (
 )  # specs of an encoder and a decoder
 
 
+_DECODERS = ("gemma2", "gpt2", "gpt_neox", "llama", "mistral", "mixtral", "qwen2", "qwen3")
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A spec, the params that make it tiny, and what its methods take."""
@@ -39,7 +42,7 @@ class Case:
     @property
     def cached(self) -> bool:
         """Whether forward alone continues a sequence of tokens."""
-        return self.spec in ("gpt2", "llama")
+        return self.spec in _DECODERS
 
     def inputs(
         self, batch: int, length: int, *, masked: bool, method: str = "forward", seed: int = 0
@@ -50,13 +53,20 @@ class Case:
         """
         generator = torch.Generator().manual_seed(seed)
         if self.spec in DRAWN:
-            every = DRAWN[self.spec].inputs(generator, batch, length, masked=masked)
-            return {n: every[n] for n in self.methods.get(method, tuple(every)) if n in every}
-        every = {}
-        if "vit" in self.spec and self.spec != "clip_vitb32":
+            drawn = DRAWN[self.spec].inputs(generator, batch, length, masked=masked)
+            return {n: drawn[n] for n in self.methods.get(method, tuple(drawn)) if n in drawn}
+        every: dict[str, torch.Tensor] = {}
+        if ("vit" in self.spec or self.spec == "simple_mae") and self.spec != "clip_vitb32":
             pixels = torch.randn(batch, 3, 12, 12, generator=generator)
             labels = torch.randint(0, 7, (batch,), generator=generator)
-            return {"pixels": pixels} | ({} if self.spec == "vit_encoder" else {"labels": labels})
+            noise = torch.rand(batch, 9, generator=generator)
+            more = {
+                "vit_encoder": {},
+                "vit_mae_encoder": {},
+                "vit_mae": {"noise": noise},
+                "simple_mae": {"noise": noise},
+            }
+            return {"pixels": pixels, **more.get(self.spec, {"labels": labels})}
         if self.spec == "clip_vitb32":
             every["pixels"] = torch.randn(batch + 4, 3, 12, 12, generator=generator)
         if self.spec in _PAIRS:
@@ -120,11 +130,19 @@ _STAGES = {"image": 64, "widths": [8, 12, 20, 28], "depths": [2, 1, 3, 1]}
 _READ = {"encode_image": ("pixels",), "encode_text": ("tokens", "mask", "segments")}
 _TOWERS = {"encode_image": ("pixels",), "encode_text": ("tokens", "mask")}
 
+_REDRAWN = {"dec_dim": 16, "dec_depth": 3, "dec_heads": 2, "dec_hidden": 28}
+
 CASES = (
     Case("gpt2", "gpt2", _gpt2()),
     Case("llama", "llama", _llama(tied=False)),
     Case("llama_tied", "llama", _llama(tied=True)),
     Case("llama_rope3", "llama:3.1-8b", _llama()),
+    Case("mistral", "mistral", _llama(window=5)),
+    Case("qwen2", "qwen2", _llama(window=5, depth=3, layers=["full_attention", "sliding_attention"])),
+    Case("qwen3", "qwen3", _llama()),
+    Case("gemma2", "gemma2", _llama(window=5, depth=3)),
+    Case("mixtral", "mixtral", _llama(experts=5)),
+    Case("gpt_neox", "gpt_neox", _gpt2() | {"hidden": 40, "rotary_part": 0.5}),
     Case("bert", "bert", _bert()),
     Case("bert_mlm", "bert_mlm", _bert()),
     Case("bert_classifier", "bert_classifier", {**_bert(), "classes": 7}),
@@ -143,6 +161,9 @@ CASES = (
     Case("vit_encoder", "vit_encoder", _vit()),
     Case("vit_gap", "vit_gap", _vit(classes=7)),
     Case("simple_vit", "simple_vit", _vit(classes=7)),
+    Case("vit_mae_encoder", "vit_mae_encoder", _vit()),
+    Case("vit_mae", "vit_mae", _vit(**_REDRAWN, norm_pix=True)),
+    Case("simple_mae", "simple_mae", _vit(**_REDRAWN)),
     Case("clip_vitb32", "clip_vitb32", _clip(), _TOWERS),
     Case("clip_eot", "clip_vitb32", _clip(eot=5), _TOWERS),
     Case("bart", "bart", _pair(), _HALVES),
@@ -169,7 +190,9 @@ CACHED = tuple(c for c in CASES if c.cached)
 
 #: One case of each spec, the richest: for what takes seconds a case.
 ONE_EACH = tuple(
-    c for c in CASES if c.name in ("gpt2", "llama_tied", "bert", "bert_mlm", "clip_vitb32", "t5")
+    c
+    for c in CASES
+    if c.name in ("gpt2", "llama_tied", "gemma2", "mixtral", "bert", "bert_mlm", "clip_vitb32", "t5")
 )
 
 

@@ -166,6 +166,8 @@ def test_deberta_trains_exactly_what_the_original_did(
 
 def test_a_path_that_trains_nothing_is_named(tmp_path: Path) -> None:
     spec = tmp_path / "mine.yaml"
-    spec.write_text("spec: mine\nextends: gpt2\nadapters: {at: [h.*.attn.q], rank: 4, alpha: 8, train: [ln_x]}\n")
+    spec.write_text(
+        "spec: mine\nextends: gpt2\nadapters: {at: [h.*.attn.q], rank: 4, alpha: 8, train: [ln_x]}\n"
+    )
     with pytest.raises(CompileError, match=r"mine\.yaml:3:\d+(.|\n)*did you mean `ln_f`"):
         compiler.compile(spec)

@@ -1,4 +1,4 @@
-"""GPT-2 and LLaMA, asked with and without padding, at once and from a cache."""
+"""Decoders, asked with and without padding, at once and from a cache, and for their loss."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from tests.parity.harness import Case, Tensors
 
 @dataclass(frozen=True)
 class Question:
-    """Tokens, which of them are real, and the lengths in which a cache is filled; one length: no cache."""
+    """Tokens, which of them are real, and the lengths in which a cache is filled; one length: no cache.
+
+    labels: tokens to predict, where the loss is asked for too; -100 where none is.
+    """
 
     name: str
     tokens: torch.Tensor
     mask: torch.Tensor | None
     lengths: tuple[int, ...]
+    labels: torch.Tensor | None = None
 
     def real(self) -> torch.Tensor:
         return torch.ones_like(self.tokens, dtype=torch.bool) if self.mask is None else self.mask
@@ -45,10 +49,12 @@ def questions(vocab: int, length: int) -> tuple[Question, ...]:
     """Every shape of call that a text of that length can be read in."""
     tokens = torch.randint(0, vocab, (3, length), generator=torch.Generator().manual_seed(5))
     left, right = padded(3, length, "left"), padded(3, length, "right")
+    labels = tokens.masked_fill(~(left & left.roll(1, 1)), -100)  # what padding predicts is nobody's business
+    labels[1, length // 2] = -100
     steps = (length - 5, 1, 1, 3)
     return (
         Question("plain", tokens, None, (length,)),
-        Question("left", tokens, left, (length,)),
+        Question("left", tokens, left, (length,), labels),
         Question("right", tokens, right, (length,)),
         Question("cached", tokens, None, steps),
         Question("cached left", tokens, left, steps),
@@ -68,15 +74,21 @@ def ask_theirs(model: nn.Module, asked: tuple[Question, ...]) -> Tensors:
                 position_ids=places[:, start:end],
                 past_key_values=cache,
                 use_cache=len(question.lengths) > 1,
+                labels=question.labels,
             )
             cache = given.past_key_values
             logits.append(given.logits)
         answers[question.name] = torch.cat(logits, 1)[question.real()]
+        if question.labels is not None:
+            answers[f"{question.name} loss"] = given.loss
     return answers
 
 
 def ask_ours(model: Any, asked: tuple[Question, ...]) -> Tensors:
-    """Logits at real positions. A cache is filled in place, which leaves nothing to differentiate."""
+    """Logits at real positions, and the loss of what has labels.
+
+    A cache is filled in place, which leaves nothing to differentiate.
+    """
     answers = {}
     for question in asked:
         if len(question.lengths) > 1 and torch.is_grad_enabled():
@@ -86,8 +98,11 @@ def ask_ours(model: Any, asked: tuple[Question, ...]) -> Tensors:
         logits = []
         for start, end in question.parts():
             mask = None if question.mask is None else question.mask[:, :end]
-            logits.append(model(question.tokens[:, start:end], mask=mask, cache=cache))
+            given = model(question.tokens[:, start:end], mask=mask, labels=question.labels, cache=cache)
+            logits.append(given if question.labels is None else given.logits)
         answers[question.name] = torch.cat(logits, 1)[question.real()]
+        if question.labels is not None:
+            answers[f"{question.name} loss"] = given.loss
     return answers
 
 

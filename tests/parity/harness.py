@@ -155,6 +155,7 @@ def check_control(
 def _most_felt(ask: Ask, model: nn.Module) -> list[tuple[str, int]]:
     """The last tensor of each kind and the element that the answers feel most; the most felt kind first."""
     names = {re.sub(r"\d+", "N", name): name for name, _ in model.named_parameters()}.values()
+    model.requires_grad_(True)  # of fixed tables too
     draw = torch.Generator().manual_seed(11)
     total = torch.zeros(())
     for answer in ask(model).values():

@@ -15,7 +15,13 @@ from torch import nn
 
 os.environ.setdefault("USE_TF", "0")
 import transformers
+from transformers.loss import loss_utils
+from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.mistral.modeling_mistral import MistralRMSNorm
+from transformers.models.mixtral.modeling_mixtral import MixtralRMSNorm
+from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
+from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -23,7 +29,7 @@ transformers.utils.logging.disable_progress_bar()
 
 def maker(kind: Any, config: Any, attention: str = "sdpa") -> Callable[[], nn.Module]:
     """A model of a config, with the library's attention of that name."""
-    return lambda: kind._from_config(config, attn_implementation=attention)
+    return lambda: kind._from_config(config, attn_implementation=attention, experts_implementation="eager")
 
 
 def save(model: Any, folder: Path) -> None:
@@ -35,7 +41,11 @@ def opener(kind: Any, attention: str = "sdpa") -> Callable[[Path], nn.Module]:
 
     def reopen(folder: Path) -> nn.Module:
         model, found = kind.from_pretrained(
-            folder, output_loading_info=True, dtype="auto", attn_implementation=attention
+            folder,
+            output_loading_info=True,
+            dtype="auto",
+            attn_implementation=attention,
+            experts_implementation="eager",
         )
         assert not any(found.values()), found
         return model
@@ -45,13 +55,24 @@ def opener(kind: Any, attention: str = "sdpa") -> Callable[[Path], nn.Module]:
 
 @contextmanager
 def without_casts() -> Iterator[None]:
-    """The library in the precision it is given: RMSNorm and the eager softmax cast to single inside."""
+    """The library in the precision it is given: RMSNorm, the eager softmax and the loss cast inside."""
 
-    def norm(self: LlamaRMSNorm, x: torch.Tensor) -> torch.Tensor:
+    def norm(self: Any, x: torch.Tensor) -> torch.Tensor:
         return self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon))
 
-    softmax = F.softmax
+    def norm_from_one(self: Gemma2RMSNorm, x: torch.Tensor) -> torch.Tensor:
+        return (1 + self.weight) * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps))
+
+    def loss(logits: torch.Tensor, *rest: Any, **named: Any) -> torch.Tensor:
+        with pytest.MonkeyPatch.context() as inside:
+            inside.setattr(torch.Tensor, "float", lambda x: x)
+            return whole_loss(logits, *rest, **named)
+
+    softmax, whole_loss = F.softmax, loss_utils.ForCausalLMLoss
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LlamaRMSNorm, "forward", norm)
+        for kind in (LlamaRMSNorm, MistralRMSNorm, MixtralRMSNorm, Qwen2RMSNorm, Qwen3RMSNorm):
+            patch.setattr(kind, "forward", norm)
+        patch.setattr(Gemma2RMSNorm, "forward", norm_from_one)
+        patch.setitem(loss_utils.LOSS_MAPPING, "ForCausalLM", loss)
         patch.setattr(F, "softmax", lambda x, dim, dtype=None: softmax(x, dim))
         yield

@@ -50,8 +50,8 @@ def case(
 
     def ask_theirs(model: nn.Module) -> Tensors:
         given = {words.get(name, name): x for name, x in in_precision(model, inputs).items()}
-        answer = model(**given, **options)
-        return {name: getattr(answer, theirs) for name, theirs in names.items()}
+        answer, dtype = model(**given, **options), next(model.parameters()).dtype
+        return {name: getattr(answer, theirs).to(dtype) for name, theirs in names.items()}
 
     return Case(
         make=hf.maker(kind, config, attention),

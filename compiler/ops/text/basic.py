@@ -155,6 +155,9 @@ def mul(c: Context) -> Text:
 
 def softmax(c: Context) -> Text:
     dtype = "" if c.attr("dtype") is None else f", dtype=torch.{c.attr('dtype')}"
+    if c.has("mask"):
+        text = "masked_softmax({x}, {mask}, {axis}" + dtype + ")"
+        return Text({"y": code(text, x=c.var("x"), mask=c.var("mask"), axis=c.lit("axis"))})
     return Text({"y": code("{x}.softmax({axis}" + dtype + ")", x=c.var("x", ATOM), axis=c.lit("axis"))})
 
 

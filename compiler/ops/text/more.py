@@ -26,7 +26,7 @@ def random(c: Context) -> Text:
     sizes = [Code((size_piece(d, "size"),)) for d in c.typed.outputs["y"].shape]
     shape = join(sizes, ", ") if sizes else Code(("()",))
     text = code("torch." + name + "({s}, device={x}.device, dtype={x}.dtype)", s=shape, x=c.var("like", ATOM))
-    return Text({"y": text}, inline=False)
+    return Text({"y": text})
 
 
 def grouped_linear(c: Context) -> Text:

@@ -35,8 +35,9 @@ def attention_mask(c: Context) -> Text:
     if not c.attr("causal"):
         return Text({"y": code("{m}[:, None, None, :]", m=c.var("mask", ATOM))})
     window = "" if c.attr("window") is None else ", {window}"
+    name = "visible_keys" if c.attr("needed") else "causal_mask"
     text = code(
-        "causal_mask({m}, {x}, {past}" + window + ")",
+        name + "({m}, {x}, {past}" + window + ")",
         m=mask,
         x=c.var("x"),
         past=c.past(c.type("x").shape[1]),

@@ -4,6 +4,8 @@ sublayer.
 Touvron et al. 2023, LLaMA: Open and Efficient Foundation Language Models
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -18,22 +20,27 @@ def positions(x, mask, past):
     return (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
 
 
-def causal_mask(mask, x, past, window=None):
-    """The keys that each query may see, bool[B or 1, 1, T, K]; None where attention needs no mask for it."""
-    length = x.shape[1]
-    total = past + length
-    narrow = window is not None and total > window
-    if length == 1 and not narrow:
-        return None if mask is None else mask[:, None, None, :]
-    if mask is None and past == 0 and not narrow:
-        return None
-    keys = torch.arange(total, device=x.device)
+def visible_keys(mask, x, past, window=None):
+    """The keys each query may see, bool[B or 1, 1, T, K]: none later, none padded, none out of the window."""
+    keys = torch.arange(past + x.shape[1], device=x.device)
     queries = keys[past:, None]
     visible = keys <= queries
-    if narrow:
+    if window is not None:
         visible = visible & (keys > queries - window)
     visible = visible[None, None]
     return visible if mask is None else visible & mask[:, None, None, :]
+
+
+def causal_mask(mask, x, past, window=None):
+    """visible_keys, or None where attention needs no mask for them."""
+    length = x.shape[1]
+    if window is not None and past + length <= window:
+        window = None
+    if length == 1 and window is None:
+        return None if mask is None else mask[:, None, None, :]
+    if mask is None and past == 0 and window is None:
+        return None
+    return visible_keys(mask, x, past, window)
 
 
 def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
@@ -73,6 +80,11 @@ def rotate(x, turn):
     cos, sin = turn.unbind(0)
     left, right = x.chunk(2, -1)
     return x * cos + torch.cat((-right, left), -1) * sin
+
+
+class LlamaOutput(NamedTuple):
+    logits: torch.Tensor
+    loss: torch.Tensor
 
 
 class RopeTable(nn.Module):
@@ -164,7 +176,7 @@ class Llama(nn.Module):
     """Decoder-only language model with rotary positions, grouped-query attention, SwiGLU and RMSNorm before
     each sublayer.
 
-    tokens: int[B, T], mask: bool[B, K]?
+    tokens: int[B, T], mask: bool[B, K]?, labels: int[B, T]?
     """
 
     def __init__(self):
@@ -175,7 +187,7 @@ class Llama(nn.Module):
         self.norm = nn.RMSNorm(24, eps=1e-05)
         self.lm_head = nn.Linear(24, 61, bias=False)
 
-    def forward(self, tokens, mask=None, cache=None, last=False):
+    def forward(self, tokens, mask=None, labels=None, cache=None, last=False):
         past = 0 if cache is None else cache["past"]
         total = past + tokens.shape[1]
         if total > 16:
@@ -188,9 +200,14 @@ class Llama(nn.Module):
             h = layer(h, turn, visible, past, cache and cache["h"][i])
         if last:
             h = h[:, -1:]
+        lm_head = self.lm_head(self.norm(h))  # [B, T, 61]
+        target = F.pad(labels, (-1, 1), value=-100) if labels is not None else None  # [B, T]
+        loss = F.cross_entropy(lm_head.flatten(0, -2), target.flatten()) if target is not None else None  # []
         if cache is not None:
             cache["past"] = total
-        return self.lm_head(self.norm(h))  # [B, T, 61]
+        if loss is None:
+            return lm_head
+        return LlamaOutput(logits=lm_head, loss=loss)
 
     def new_cache(self, batch, capacity):
         """Room for `capacity` tokens; pass it as `cache`, it fills as forward runs."""

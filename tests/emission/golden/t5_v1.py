@@ -11,22 +11,27 @@ import torch.nn.functional as F
 from torch import nn
 
 
-def causal_mask(mask, x, past, window=None):
-    """The keys that each query may see, bool[B or 1, 1, T, K]; None where attention needs no mask for it."""
-    length = x.shape[1]
-    total = past + length
-    narrow = window is not None and total > window
-    if length == 1 and not narrow:
-        return None if mask is None else mask[:, None, None, :]
-    if mask is None and past == 0 and not narrow:
-        return None
-    keys = torch.arange(total, device=x.device)
+def visible_keys(mask, x, past, window=None):
+    """The keys each query may see, bool[B or 1, 1, T, K]: none later, none padded, none out of the window."""
+    keys = torch.arange(past + x.shape[1], device=x.device)
     queries = keys[past:, None]
     visible = keys <= queries
-    if narrow:
+    if window is not None:
         visible = visible & (keys > queries - window)
     visible = visible[None, None]
     return visible if mask is None else visible & mask[:, None, None, :]
+
+
+def causal_mask(mask, x, past, window=None):
+    """visible_keys, or None where attention needs no mask for them."""
+    length = x.shape[1]
+    if window is not None and past + length <= window:
+        window = None
+    if length == 1 and window is None:
+        return None if mask is None else mask[:, None, None, :]
+    if mask is None and past == 0 and window is None:
+        return None
+    return visible_keys(mask, x, past, window)
 
 
 def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
@@ -316,9 +321,9 @@ class T5(nn.Module):
             decoder = layer(
                 decoder, d_bias, memory, visible, source_mask_attend, past, cache and cache["decoder"][i]
             )
-        scaled = F.dropout(self.d_norm(decoder), 0.1, self.training) * 0.2041241452319315  # [B, T, 24]
         if last:
-            scaled = scaled[:, -1:]
+            decoder = decoder[:, -1:]
+        scaled = F.dropout(self.d_norm(decoder), 0.1, self.training) * 0.2041241452319315  # [B, T, 24]
         lm_head = F.linear(scaled, self.shared.weight)  # [B, T, 61]
         loss = F.cross_entropy(lm_head.flatten(0, -2), labels.flatten()) if labels is not None else None  # []
         if cache is not None:
@@ -360,9 +365,9 @@ class T5(nn.Module):
             decoder = layer(
                 decoder, d_bias, memory, visible, source_mask_attend, past, cache and cache["decoder"][i]
             )
-        scaled = F.dropout(self.d_norm(decoder), 0.1, self.training) * 0.2041241452319315  # [B, T, 24]
         if last:
-            scaled = scaled[:, -1:]
+            decoder = decoder[:, -1:]
+        scaled = F.dropout(self.d_norm(decoder), 0.1, self.training) * 0.2041241452319315  # [B, T, 24]
         if cache is not None:
             cache["past"] = total
         return F.linear(scaled, self.shared.weight)  # [B, T, 61]
