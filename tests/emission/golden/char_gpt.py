@@ -3,6 +3,8 @@
 Radford et al. 2019, Language Models are Unsupervised Multitask Learners; the text: Karpathy 2015, char-rnn
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -16,22 +18,27 @@ def positions(x, mask, past):
     return (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
 
 
-def causal_mask(mask, x, past, window=None):
-    """The keys that each query may see, bool[B or 1, 1, T, K]; None where attention needs no mask for it."""
-    length = x.shape[1]
-    total = past + length
-    narrow = window is not None and total > window
-    if length == 1 and not narrow:
-        return None if mask is None else mask[:, None, None, :]
-    if mask is None and past == 0 and not narrow:
-        return None
-    keys = torch.arange(total, device=x.device)
+def visible_keys(mask, x, past, window=None):
+    """The keys each query may see, bool[B or 1, 1, T, K]: none later, none padded, none out of the window."""
+    keys = torch.arange(past + x.shape[1], device=x.device)
     queries = keys[past:, None]
     visible = keys <= queries
-    if narrow:
+    if window is not None:
         visible = visible & (keys > queries - window)
     visible = visible[None, None]
     return visible if mask is None else visible & mask[:, None, None, :]
+
+
+def causal_mask(mask, x, past, window=None):
+    """visible_keys, or None where attention needs no mask for them."""
+    length = x.shape[1]
+    if window is not None and past + length <= window:
+        window = None
+    if length == 1 and window is None:
+        return None if mask is None else mask[:, None, None, :]
+    if mask is None and past == 0 and window is None:
+        return None
+    return visible_keys(mask, x, past, window)
 
 
 def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
@@ -58,6 +65,11 @@ def append(cache, name, past, axis, *tensors):
         slot.narrow(axis, past, length).copy_(new)
         kept.append(slot.narrow(axis, 0, total))
     return kept
+
+
+class CharGptOutput(NamedTuple):
+    logits: torch.Tensor
+    loss: torch.Tensor
 
 
 class Attention(nn.Module):
@@ -133,7 +145,7 @@ class CharGpt(nn.Module):
     """A GPT-2 small enough to learn Shakespeare's plays letter by letter, or (bpe) by pieces of words, on a
     CPU.
 
-    tokens: int[B, T], mask: bool[B, K]?
+    tokens: int[B, T], mask: bool[B, K]?, labels: int[B, T]?
     """
 
     def __init__(self):
@@ -143,7 +155,7 @@ class CharGpt(nn.Module):
         self.h = nn.ModuleList(PreNorm() for _ in range(3))
         self.ln_f = nn.LayerNorm(24)
 
-    def forward(self, tokens, mask=None, cache=None, last=False):
+    def forward(self, tokens, mask=None, labels=None, cache=None, last=False):
         past = 0 if cache is None else cache["past"]
         total = past + tokens.shape[1]
         if total > 16:
@@ -155,9 +167,14 @@ class CharGpt(nn.Module):
             h = layer(h, visible, past, cache and cache["h"][i])
         if last:
             h = h[:, -1:]
+        lm_head = F.linear(self.ln_f(h), self.wte.weight)  # [B, T, 61]
+        target = F.pad(labels, (-1, 1), value=-100) if labels is not None else None  # [B, T]
+        loss = F.cross_entropy(lm_head.flatten(0, -2), target.flatten()) if target is not None else None  # []
         if cache is not None:
             cache["past"] = total
-        return F.linear(self.ln_f(h), self.wte.weight)  # [B, T, 61]
+        if loss is None:
+            return lm_head
+        return CharGptOutput(logits=lm_head, loss=loss)
 
     def new_cache(self, batch, capacity):
         """Room for `capacity` tokens; pass it as `cache`, it fills as forward runs."""

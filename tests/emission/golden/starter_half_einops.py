@@ -18,22 +18,27 @@ def positions(x, mask, past):
     return (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
 
 
-def causal_mask(mask, x, past, window=None):
-    """The keys that each query may see, bool[B or 1, 1, T, K]; None where attention needs no mask for it."""
-    length = x.shape[1]
-    total = past + length
-    narrow = window is not None and total > window
-    if length == 1 and not narrow:
-        return None if mask is None else mask[:, None, None, :]
-    if mask is None and past == 0 and not narrow:
-        return None
-    keys = torch.arange(total, device=x.device)
+def visible_keys(mask, x, past, window=None):
+    """The keys each query may see, bool[B or 1, 1, T, K]: none later, none padded, none out of the window."""
+    keys = torch.arange(past + x.shape[1], device=x.device)
     queries = keys[past:, None]
     visible = keys <= queries
-    if narrow:
+    if window is not None:
         visible = visible & (keys > queries - window)
     visible = visible[None, None]
     return visible if mask is None else visible & mask[:, None, None, :]
+
+
+def causal_mask(mask, x, past, window=None):
+    """visible_keys, or None where attention needs no mask for them."""
+    length = x.shape[1]
+    if window is not None and past + length <= window:
+        window = None
+    if length == 1 and window is None:
+        return None if mask is None else mask[:, None, None, :]
+    if mask is None and past == 0 and window is None:
+        return None
+    return visible_keys(mask, x, past, window)
 
 
 def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
