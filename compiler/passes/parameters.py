@@ -10,7 +10,7 @@ from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import OpNode, RepeatNode, SameNode
 from compiler.ir.opdef import Weight
-from compiler.ir.parameters import Parameter, ParameterTable, ParamValue
+from compiler.ir.parameters import Parameter, ParameterTable, ParamValue, Scalar
 from compiler.ir.program import Init
 from compiler.ir.typed import TypedBlock, TypedGraph
 from compiler.ir.values import Value
@@ -42,7 +42,7 @@ def parameter_table(graph: TypedGraph) -> tuple[ParameterTable, Mapping[str, Own
     for prefix, alias, target in _ties(graph.root, ""):
         ties[prefix + alias] = prefix + target
     root = graph.root
-    values = {n: _scalar(v) for n, v in root.params.items() if _is_scalar(v)}
+    values = {n: _plain(v) for n, v in root.params.items() if _is_plain(v)}
     table = ParameterTable(root.block.name, graph.graph.parents, tuple(parameters), ties, values)
     return table, owners
 
@@ -94,7 +94,15 @@ def _is_scalar(value: Value) -> bool:
     return value is None or isinstance(value, int | float | bool | str | Fraction)
 
 
-def _scalar(value: Value) -> ParamValue:
+def _is_plain(value: Value) -> bool:
+    return all(map(_is_scalar, value)) if isinstance(value, tuple) else _is_scalar(value)
+
+
+def _plain(value: Value) -> ParamValue:
+    return tuple(map(_scalar, value)) if isinstance(value, tuple) else _scalar(value)
+
+
+def _scalar(value: Value) -> Scalar:
     return float(value) if isinstance(value, Fraction) else value
 
 
