@@ -13,7 +13,14 @@ from torch import nn
 import compiler
 from tests.emission.models import CASES, Case, name
 
-FROZEN = {"bart": {"head_bias"}, "marian": {"head_bias"}, "whisper": {"e_place"}}
+FROZEN = {
+    "bart": {"head_bias"},
+    "marian": {"head_bias"},
+    "whisper": {"e_place"},
+    "vit_mae_encoder": {"cls_pos", "pos"},
+    "vit_mae": {"cls_pos", "pos", "d_cls_pos", "d_pos"},
+    "simple_mae": {"pos", "d_pos"},
+}
 WIDE = {"vocab": 301, "dim": 96, "depth": 3, "heads": 4}
 
 
