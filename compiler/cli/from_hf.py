@@ -48,9 +48,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _written(value: object, params: Mapping[str, object]) -> str:
-    """A param as YAML: a scalar, or a block whose params name the spec's own where they repeat them."""
-    from compiler.ir.flow import flow
+    """A param as YAML: a scalar, a list, or a block whose params name the spec's own where they repeat them."""
+    from compiler.ir.flow import flow, sequence
 
+    if isinstance(value, list):
+        return sequence(_written(item, params) for item in value)
     if not isinstance(value, dict):
         return flow(value)
     parts = [f"{k}: ={k}" if params.get(k) == v else f"{k}: {_written(v, params)}" for k, v in value.items()]

@@ -77,7 +77,7 @@ def test_show_as_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "gpt2", *TINY, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["parameters"] == sum(node["parameters"] for node in found["nodes"])
-    assert found["inputs"] == {"tokens": "int[B, T]", "mask": "bool[B, K]?"}
+    assert found["inputs"] == {"tokens": "int[B, T]", "mask": "bool[B, K]?", "labels": "int[B, T]?"}
     assert found["outputs"] == {"logits": "float[B, T, 53]"}
     assert found["ties"] == {"lm_head.weight": "wte.weight"}
     layers = next(node for node in found["nodes"] if node["name"] == "h")
