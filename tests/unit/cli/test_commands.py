@@ -78,7 +78,7 @@ def test_show_as_data(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["parameters"] == sum(node["parameters"] for node in found["nodes"])
     assert found["inputs"] == {"tokens": "int[B, T]", "mask": "bool[B, K]?", "labels": "int[B, T]?"}
-    assert found["outputs"] == {"logits": "float[B, T, 53]"}
+    assert found["outputs"] == {"logits": "float[B, T, 53]", "loss": "float[]"}
     assert found["ties"] == {"lm_head.weight": "wte.weight"}
     layers = next(node for node in found["nodes"] if node["name"] == "h")
     assert layers["times"] == 3
