@@ -187,6 +187,7 @@ CASES = (
     Case("starter_patchify", "starter_patchify", {"image": 12, "patch": 4}),
 )
 CACHED = tuple(c for c in CASES if c.cached)
+TRAINED = tuple(c for c in CASES if c.spec != "starter_patchify")  # which has no parameters
 
 #: One case of each kind, the richest: for what takes seconds a case. Not mixtral: torch 2.14 traces
 #: grouped_mm in half precision only.

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 import compiler
-from tests.emission.models import CASES, Case, name
+from tests.emission.models import CASES, TRAINED, Case, name
 
 FROZEN = {
     "bart": {"head_bias"},
@@ -27,9 +27,6 @@ WIDE = {"vocab": 301, "dim": 96, "depth": 3, "heads": 4}
 def _built(source: str, values: Any, seed: int = 0) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
     return dict(compiler.build(source, set=values).state_dict())
-
-
-TRAINED = [case for case in CASES if case.spec != "starter_patchify"]  # has no parameters
 
 
 @pytest.mark.parametrize("case", TRAINED, ids=name)

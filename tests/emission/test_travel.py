@@ -19,7 +19,7 @@ from torch import nn
 import compiler
 from compiler.backend.build import TextModule, load_text, program_of
 from compiler.backend.check import UnsafeText
-from tests.emission.models import CASES, Case, built, tensors
+from tests.emission.models import CASES, TRAINED, Case, built, tensors
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ WAYS: dict[str, Callable[[nn.Module], nn.Module]] = {
 
 @torch.no_grad()
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
+@pytest.mark.parametrize("case", TRAINED, ids=lambda c: c.name)
 def test_within_a_process(case: Case, way: str) -> None:
     model = built(case)
     other = WAYS[way](model)
