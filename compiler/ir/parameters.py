@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from compiler.source.text import Span
 
-ParamValue = int | float | bool | str | None
+Scalar = int | float | bool | str | None
+ParamValue = Scalar | list[Scalar]
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class ParameterTable:
 
     ties: alias -> owner, for weights that the module uses under a second name (`lm_head.weight` ->
     `wte.weight`); an alias is not in the state dict.
-    values: the spec's scalar params after overrides (`depth` -> 12).
+    values: the spec's params after overrides, scalars and lists of them (`depth` -> 12).
     """
 
     spec: str

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeGuard
 
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import OpNode, RepeatNode, SameNode
 from compiler.ir.opdef import Weight
-from compiler.ir.parameters import Parameter, ParameterTable, ParamValue
+from compiler.ir.parameters import Parameter, ParameterTable, ParamValue, Scalar
 from compiler.ir.program import Init
 from compiler.ir.typed import TypedBlock, TypedGraph
 from compiler.ir.values import Value
@@ -42,7 +43,7 @@ def parameter_table(graph: TypedGraph) -> tuple[ParameterTable, Mapping[str, Own
     for prefix, alias, target in _ties(graph.root, ""):
         ties[prefix + alias] = prefix + target
     root = graph.root
-    values = {n: _scalar(v) for n, v in root.params.items() if _is_scalar(v)}
+    values = {n: _data(v) for n, v in root.params.items() if _is_data(v)}
     table = ParameterTable(root.block.name, graph.graph.parents, tuple(parameters), ties, values)
     return table, owners
 
@@ -90,11 +91,17 @@ def _ties(block: TypedBlock, prefix: str) -> Iterator[tuple[str, str, str]]:
             yield from _ties(child, path)
 
 
-def _is_scalar(value: Value) -> bool:
+def _is_data(value: Value) -> TypeGuard[Scalar | Fraction | tuple[Scalar | Fraction, ...]]:
+    if isinstance(value, tuple):
+        return all(_is_data(v) and not isinstance(v, tuple) for v in value)
     return value is None or isinstance(value, int | float | bool | str | Fraction)
 
 
-def _scalar(value: Value) -> ParamValue:
+def _data(value: Scalar | Fraction | tuple[Scalar | Fraction, ...]) -> ParamValue:
+    return [_scalar(v) for v in value] if isinstance(value, tuple) else _scalar(value)
+
+
+def _scalar(value: Scalar | Fraction) -> Scalar:
     return float(value) if isinstance(value, Fraction) else value
 
 
