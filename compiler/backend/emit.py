@@ -32,7 +32,7 @@ def _imports(names: frozenset[str]) -> list[str]:
     """The lines of the imports, sorted in groups."""
     standard = ["import math"] if "math" in names else []
     standard += ["from typing import NamedTuple"] if "NamedTuple" in names else []
-    needed = ["import torch"]
+    needed = ["import torch"] if "torch" in names else []
     needed += ["import torch.nn.functional as F"] if "F" in names else []
     einops = sorted(names & EINOPS)
     needed += [f"from einops import {', '.join(einops)}"] if einops else []

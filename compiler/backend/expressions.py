@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import dropwhile
 
 from compiler.ir.code import LOOSE, Code, Lit, Literal, Size, State, Var
 from compiler.ir.dims import Dim
@@ -149,9 +150,15 @@ class Printer:
 
 
 def axes_comment(shapes: list[tuple[TypedBlock, tuple[Dim, ...]]]) -> str:
-    """A shape as a comment, true for every instance of the class: numbers where they agree, else dims."""
+    """A shape as a comment, true for every instance of the class: numbers where they agree, else dims.
+
+    An axis that the instances have no common name for is `_`; those before the last that all have, `...`.
+    """
     blocks = [b for b, _ in shapes]
-    parts = [_axis(blocks, sizes) for sizes in zip(*(s for _, s in shapes), strict=True)]
+    rank = min(len(s) for _, s in shapes)
+    parts = [_axis(blocks, sizes) for sizes in zip(*(s[len(s) - rank :] for _, s in shapes), strict=True)]
+    if any(len(s) != rank for _, s in shapes):
+        parts = ["...", *dropwhile(lambda part: part == "_", parts)]
     return "[" + ", ".join(parts) + "]"
 
 
@@ -162,9 +169,14 @@ def _axis(blocks: list[TypedBlock], sizes: tuple[Dim, ...]) -> str:
         if all(b.dims.get(name) == s for b, s in zip(blocks, sizes, strict=True)):
             return name
     for name, value in blocks[0].params.items():
-        if sizes[0].constant == value and all(
+        if value is not None and all(
             b.params.get(name) == s.constant for b, s in zip(blocks, sizes, strict=True)
         ):
             return name
-    local: Mapping[str, str] = {str(d): n for n, d in blocks[0].dims.items() if d.constant is None}
-    return sizes[0].spell(lambda s: local.get(s, s))
+    spelled = {_spelled(block, size) for block, size in zip(blocks, sizes, strict=True)}
+    return spelled.pop() if len(spelled) == 1 else "_"
+
+
+def _spelled(block: TypedBlock, size: Dim) -> str:
+    local: Mapping[str, str] = {str(d): n for n, d in block.dims.items() if d.constant is None}
+    return size.spell(lambda s: local.get(s, s))

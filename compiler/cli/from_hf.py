@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _written(value: object, params: Mapping[str, object]) -> str:
-    """A param as YAML: a scalar, a list, or a block whose params name the spec's own where they repeat them."""
+    """A param as YAML: a scalar, a list, or a block whose params name the spec's own that they repeat."""
     from compiler.ir.flow import flow, sequence
 
     if isinstance(value, list):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compiler.source.text import Span
 
 Scalar = int | float | bool | str | None
-ParamValue = Scalar | list[Scalar]
+ParamValue = Scalar | tuple[Scalar, ...]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from compiler.ops.masks import need_keeps
 from compiler.ops.patterns import Axes, Pattern, broadcast, common_dtype, need_float, parse_pattern, plain
 from compiler.syntax.types import DTYPES
 
-ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu", "sigmoid", "tanh")
+ACTIVATIONS = ("gelu", "gelu_tanh", "quick_gelu", "relu", "leaky_relu", "silu", "sigmoid", "tanh")
 
 
 def map_sides(call: OpCall) -> Pattern | None:

@@ -13,7 +13,12 @@ from compiler.ir.typed import TypedNode
 from compiler.ir.values import Record, Value, spell
 
 #: distribution -> its parameters
-INITS: dict[str, tuple[str, ...]] = {"normal": ("std", "mean"), "uniform": ("low", "high"), "constant": ()}
+INITS: dict[str, tuple[str, ...]] = {
+    "normal": ("std", "mean"),
+    "trunc_normal": ("std", "mean", "low", "high"),
+    "uniform": ("low", "high"),
+    "constant": (),
+}
 WORDS = ("zeros", "ones", "xavier_uniform")
 FROM = "from"  # the word before a node's name
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeGuard
 
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
@@ -43,7 +42,7 @@ def parameter_table(graph: TypedGraph) -> tuple[ParameterTable, Mapping[str, Own
     for prefix, alias, target in _ties(graph.root, ""):
         ties[prefix + alias] = prefix + target
     root = graph.root
-    values = {n: _data(v) for n, v in root.params.items() if _is_data(v)}
+    values = {n: _plain(v) for n, v in root.params.items() if _is_plain(v)}
     table = ParameterTable(root.block.name, graph.graph.parents, tuple(parameters), ties, values)
     return table, owners
 
@@ -91,17 +90,19 @@ def _ties(block: TypedBlock, prefix: str) -> Iterator[tuple[str, str, str]]:
             yield from _ties(child, path)
 
 
-def _is_data(value: Value) -> TypeGuard[Scalar | Fraction | tuple[Scalar | Fraction, ...]]:
-    if isinstance(value, tuple):
-        return all(_is_data(v) and not isinstance(v, tuple) for v in value)
+def _is_scalar(value: Value) -> bool:
     return value is None or isinstance(value, int | float | bool | str | Fraction)
 
 
-def _data(value: Scalar | Fraction | tuple[Scalar | Fraction, ...]) -> ParamValue:
-    return [_scalar(v) for v in value] if isinstance(value, tuple) else _scalar(value)
+def _is_plain(value: Value) -> bool:
+    return all(map(_is_scalar, value)) if isinstance(value, tuple) else _is_scalar(value)
 
 
-def _scalar(value: Scalar | Fraction) -> Scalar:
+def _plain(value: Value) -> ParamValue:
+    return tuple(map(_scalar, value)) if isinstance(value, tuple) else _scalar(value)
+
+
+def _scalar(value: Value) -> Scalar:
     return float(value) if isinstance(value, Fraction) else value
 
 

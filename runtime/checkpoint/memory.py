@@ -31,10 +31,10 @@ def fresh(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
     if size < 2 * HUGE or not hasattr(mmap, "MADV_HUGEPAGE") or 2 * size > _ready():
         return torch.empty(tuple(shape), dtype=dtype)
     area = mmap.mmap(-1, size + HUGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    start = -torch.frombuffer(area, dtype=torch.uint8).data_ptr() % HUGE
     with suppress(OSError):
-        area.madvise(mmap.MADV_HUGEPAGE)
-    address = torch.frombuffer(area, dtype=torch.uint8).data_ptr()
-    return torch.frombuffer(area, dtype=dtype, count=prod(shape), offset=-address % HUGE).view(tuple(shape))
+        area.madvise(mmap.MADV_HUGEPAGE, start, size // HUGE * HUGE)
+    return torch.frombuffer(area, dtype=dtype, count=prod(shape), offset=start).view(tuple(shape))
 
 
 def copy(target: torch.Tensor, source: torch.Tensor) -> None:

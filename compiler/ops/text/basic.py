@@ -133,6 +133,7 @@ _ACTIVATIONS = {
     "gelu": "F.gelu({x})",
     "gelu_tanh": 'F.gelu({x}, approximate="tanh")',
     "relu": "F.relu({x})",
+    "leaky_relu": "F.leaky_relu({x})",
     "silu": "F.silu({x})",
     "sigmoid": "torch.sigmoid({x})",
     "tanh": "torch.tanh({x})",

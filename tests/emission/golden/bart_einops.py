@@ -105,7 +105,7 @@ class Mlp(nn.Module):
 
     Vaswani et al. 2017, section 3.3
 
-    x: float[B, S, 24]
+    x: float[B, _, 24]
     """
 
     def __init__(self, hidden):
@@ -114,7 +114,7 @@ class Mlp(nn.Module):
         self.down = nn.Linear(hidden, 24)
 
     def forward(self, x):
-        return self.down(F.gelu(self.up(x)))  # [B, S, 24]
+        return self.down(F.gelu(self.up(x)))  # [B, _, 24]
 
 
 class PostNorm(nn.Module):
@@ -142,7 +142,7 @@ class DecoderAttention(nn.Module):
 
     Vaswani et al. 2017, section 3.2; Ainslie et al. 2023
 
-    x: float[B, T, 24], visible: bool[1, 1, T, window]?
+    x: float[B, T, 24], visible: bool[1, 1, T, K]?
     """
 
     def __init__(self):
@@ -159,7 +159,7 @@ class DecoderAttention(nn.Module):
         qh = rearrange(q, "B T (heads head_dim) -> B heads T head_dim", heads=2)  # [B, 2, T, 12]
         kh = rearrange(k, "B T (kv_heads head_dim) -> B kv_heads T head_dim", kv_heads=2)  # [B, 2, T, 12]
         vh = rearrange(v, "B T (kv_heads head_dim) -> B kv_heads T head_dim", kv_heads=2)  # [B, 2, T, 12]
-        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 2, window, 12]
+        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 2, K, 12]
         a = attention(qh, kv_k, kv_v, visible, causal=True)  # [B, 2, T, 12]
         return self.o(rearrange(a, "B heads T head_dim -> B T (heads head_dim)"))  # [B, T, 24]
 

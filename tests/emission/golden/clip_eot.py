@@ -91,7 +91,7 @@ class Mlp(nn.Module):
 
     Vaswani et al. 2017, section 3.3
 
-    x: float[B, 10, D]
+    x: float[_, _, D]
     """
 
     def __init__(self, D, hidden):
@@ -100,7 +100,7 @@ class Mlp(nn.Module):
         self.down = nn.Linear(hidden, D)
 
     def forward(self, x):
-        return self.down(quick_gelu(self.up(x)))  # [B, 10, D]
+        return self.down(quick_gelu(self.up(x)))  # [_, _, D]
 
 
 class VisualPreNorm(nn.Module):

@@ -105,7 +105,7 @@ class Mlp(nn.Module):
 
     Vaswani et al. 2017, section 3.3
 
-    x: float[B, S, 24]
+    x: float[B, _, 24]
     """
 
     def __init__(self, hidden):
@@ -114,7 +114,7 @@ class Mlp(nn.Module):
         self.down = nn.Linear(hidden, 24)
 
     def forward(self, x):
-        return self.down(F.silu(self.up(x)))  # [B, S, 24]
+        return self.down(F.silu(self.up(x)))  # [B, _, 24]
 
 
 class PostNorm(nn.Module):
@@ -142,7 +142,7 @@ class DecoderAttention(nn.Module):
 
     Vaswani et al. 2017, section 3.2; Ainslie et al. 2023
 
-    x: float[B, T, 24], visible: bool[1, 1, T, window]?
+    x: float[B, T, 24], visible: bool[1, 1, T, K]?
     """
 
     def __init__(self):
@@ -156,7 +156,7 @@ class DecoderAttention(nn.Module):
         qh = self.q(x).unflatten(-1, (2, 12)).transpose(1, 2)  # [B, 2, T, 12]
         kh = self.k(x).unflatten(-1, (2, 12)).transpose(1, 2)  # [B, 2, T, 12]
         vh = self.v(x).unflatten(-1, (2, 12)).transpose(1, 2)  # [B, 2, T, 12]
-        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 2, window, 12]
+        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 2, K, 12]
         m = attention(qh, kv_k, kv_v, visible, causal=True).transpose(1, 2).flatten(2)  # [B, T, 24]
         return self.o(m)  # [B, T, 24]
 

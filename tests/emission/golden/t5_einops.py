@@ -133,7 +133,7 @@ class GatedMlp(nn.Module):
 
     Shazeer 2020, GLU Variants Improve Transformer
 
-    x: float[B, S, 24]
+    x: float[B, _, 24]
     """
 
     def __init__(self):
@@ -143,8 +143,8 @@ class GatedMlp(nn.Module):
         self.down = nn.Linear(40, 24, bias=False)
 
     def forward(self, x):
-        g = F.gelu(self.gate(x), approximate="tanh") * self.up(x)  # [B, S, 40]
-        return self.down(F.dropout(g, 0.1, self.training))  # [B, S, 24]
+        g = F.gelu(self.gate(x), approximate="tanh") * self.up(x)  # [B, _, 40]
+        return self.down(F.dropout(g, 0.1, self.training))  # [B, _, 24]
 
 
 class PreNorm(nn.Module):

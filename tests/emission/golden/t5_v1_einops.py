@@ -133,7 +133,7 @@ class Mlp(nn.Module):
 
     Vaswani et al. 2017, section 3.3
 
-    x: float[B, S, 24]
+    x: float[B, _, 24]
     """
 
     def __init__(self):
@@ -142,7 +142,7 @@ class Mlp(nn.Module):
         self.down = nn.Linear(40, 24, bias=False)
 
     def forward(self, x):
-        return self.down(F.dropout(F.relu(self.up(x)), 0.1, self.training))  # [B, S, 24]
+        return self.down(F.dropout(F.relu(self.up(x)), 0.1, self.training))  # [B, _, 24]
 
 
 class PreNorm(nn.Module):

@@ -104,7 +104,7 @@ class Mlp(nn.Module):
 
     Vaswani et al. 2017, section 3.3
 
-    x: float[B, S, 24]
+    x: float[B, _, 24]
     """
 
     def __init__(self):
@@ -113,7 +113,7 @@ class Mlp(nn.Module):
         self.down = nn.Linear(40, 24)
 
     def forward(self, x):
-        return self.down(F.dropout(F.relu(self.up(x)), 0.1, self.training))  # [B, S, 24]
+        return self.down(F.dropout(F.relu(self.up(x)), 0.1, self.training))  # [B, _, 24]
 
 
 class PostNorm(nn.Module):
@@ -141,7 +141,7 @@ class DecoderAttention(nn.Module):
 
     Vaswani et al. 2017, section 3.2; Ainslie et al. 2023
 
-    x: float[B, T, 24], visible: bool[1, 1, T, window]?
+    x: float[B, T, 24], visible: bool[1, 1, T, K]?
     """
 
     def __init__(self):
@@ -158,7 +158,7 @@ class DecoderAttention(nn.Module):
         qh = rearrange(q, "B T (heads head_dim) -> B heads T head_dim", heads=3)  # [B, 3, T, 8]
         kh = rearrange(k, "B T (kv_heads head_dim) -> B kv_heads T head_dim", kv_heads=3)  # [B, 3, T, 8]
         vh = rearrange(v, "B T (kv_heads head_dim) -> B kv_heads T head_dim", kv_heads=3)  # [B, 3, T, 8]
-        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 3, window, 8]
+        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 3, K, 8]
         # [B, 3, T, 8]
         a = attention(qh, kv_k, kv_v, visible, causal=True, dropout=0.1 if self.training else 0.0)
         return self.o(rearrange(a, "B heads T head_dim -> B T (heads head_dim)"))  # [B, T, 24]

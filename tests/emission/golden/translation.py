@@ -101,7 +101,7 @@ class Mlp(nn.Module):
 
     Vaswani et al. 2017, section 3.3
 
-    x: float[B, S, 24]
+    x: float[B, _, 24]
     """
 
     def __init__(self):
@@ -110,7 +110,7 @@ class Mlp(nn.Module):
         self.down = nn.Linear(40, 24, bias=False)
 
     def forward(self, x):
-        return self.down(F.dropout(F.relu(self.up(x)), 0.1, self.training))  # [B, S, 24]
+        return self.down(F.dropout(F.relu(self.up(x)), 0.1, self.training))  # [B, _, 24]
 
 
 class PostNorm(nn.Module):
@@ -138,7 +138,7 @@ class DecoderAttention(nn.Module):
 
     Vaswani et al. 2017, section 3.2; Ainslie et al. 2023
 
-    x: float[B, T, 24], visible: bool[1, 1, T, window]?
+    x: float[B, T, 24], visible: bool[1, 1, T, K]?
     """
 
     def __init__(self):
@@ -152,7 +152,7 @@ class DecoderAttention(nn.Module):
         qh = self.q(x).unflatten(-1, (3, 8)).transpose(1, 2)  # [B, 3, T, 8]
         kh = self.k(x).unflatten(-1, (3, 8)).transpose(1, 2)  # [B, 3, T, 8]
         vh = self.v(x).unflatten(-1, (3, 8)).transpose(1, 2)  # [B, 3, T, 8]
-        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 3, window, 8]
+        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 3, K, 8]
         # [B, 3, T, 8]
         a = attention(qh, kv_k, kv_v, visible, causal=True, dropout=0.1 if self.training else 0.0)
         return self.o(a.transpose(1, 2).flatten(2))  # [B, T, 24]

@@ -44,9 +44,9 @@ class SincosGrid(nn.Module):
 
     def forward(self, table):
         n = torch.arange(9, device=table.device)  # [9]
-        k = torch.arange(self.size, device=table.device).to(torch.float64)  # [6]
-        w = n[:, None] % 3 / (10000 ** (4 * k / self.D))  # [9, 6]
-        h = n[:, None] // 3 / (10000 ** (4 * k / self.D))  # [9, 6]
+        k = torch.arange(self.size, device=table.device).to(torch.float64)  # [_]
+        w = n[:, None] % 3 / (10000 ** (4 * k / self.D))  # [9, _]
+        h = n[:, None] // 3 / (10000 ** (4 * k / self.D))  # [9, _]
         return torch.cat((w.sin(), w.cos(), h.sin(), h.cos()), 1)  # [9, D]
 
 
@@ -100,7 +100,7 @@ class Mlp(nn.Module):
 
     Vaswani et al. 2017, section 3.3
 
-    x: float[B, 3, D]
+    x: float[B, _, D]
     """
 
     def __init__(self, D, hidden):
@@ -109,7 +109,7 @@ class Mlp(nn.Module):
         self.down = nn.Linear(hidden, D)
 
     def forward(self, x):
-        return self.down(F.gelu(self.up(x)))  # [B, 3, D]
+        return self.down(F.gelu(self.up(x)))  # [B, _, D]
 
 
 class PreNorm(nn.Module):
@@ -117,7 +117,7 @@ class PreNorm(nn.Module):
 
     Xiong et al. 2020, On Layer Normalization in the Transformer Architecture
 
-    x: float[B, 3, D]
+    x: float[B, _, D]
     """
 
     def __init__(self, D, heads, out):
@@ -128,8 +128,8 @@ class PreNorm(nn.Module):
         self.mlp = Mlp(D=D, hidden=out)
 
     def forward(self, x):
-        r_1 = x + self.attn(self.ln_1(x))  # [B, 3, D]
-        return r_1 + self.mlp(self.ln_2(r_1))  # [B, 3, D]
+        r_1 = x + self.attn(self.ln_1(x))  # [B, _, D]
+        return r_1 + self.mlp(self.ln_2(r_1))  # [B, _, D]
 
 
 class VitMae(nn.Module):

@@ -99,7 +99,7 @@ class Mlp(nn.Module):
 
     Vaswani et al. 2017, section 3.3
 
-    x: float[B, 20, 24]
+    x: float[B, _, 24]
     """
 
     def __init__(self, hidden):
@@ -108,7 +108,7 @@ class Mlp(nn.Module):
         self.down = nn.Linear(hidden, 24)
 
     def forward(self, x):
-        return self.down(F.gelu(self.up(x)))  # [B, 20, 24]
+        return self.down(F.gelu(self.up(x)))  # [B, _, 24]
 
 
 class PreNorm(nn.Module):
@@ -136,7 +136,7 @@ class DecoderAttentionWithoutKeyBias(nn.Module):
 
     Radford et al. 2022, released model code
 
-    x: float[B, T, 24], visible: bool[1, 1, T, window]?
+    x: float[B, T, 24], visible: bool[1, 1, T, K]?
     """
 
     def __init__(self):
@@ -150,7 +150,7 @@ class DecoderAttentionWithoutKeyBias(nn.Module):
         qh = self.q(x).unflatten(-1, (2, 12)).transpose(1, 2)  # [B, 2, T, 12]
         kh = self.k(x).unflatten(-1, (2, 12)).transpose(1, 2)  # [B, 2, T, 12]
         vh = self.v(x).unflatten(-1, (2, 12)).transpose(1, 2)  # [B, 2, T, 12]
-        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 2, window, 12]
+        kv_k, kv_v = append(cache, "kv", past, 2, kh, vh)  # [B, 2, K, 12]
         m = attention(qh, kv_k, kv_v, visible, causal=True).transpose(1, 2).flatten(2)  # [B, T, 24]
         return self.o(m)  # [B, T, 24]
 

@@ -1,0 +1,159 @@
+"""Attention that knows distances; each pair of numbers in a query or key turns by an angle that grows with
+its place.
+
+Su et al. 2021, RoFormer: Enhanced Transformer with Rotary Position Embedding
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def positions(x, mask, past):
+    """The place of each token, int[B, T]: padding does not count, what the cache holds does."""
+    batch, length = x.shape[:2]
+    if mask is None:
+        return torch.arange(past, past + length, device=x.device).expand(batch, length)
+    return (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
+
+
+def visible_keys(mask, x, past, window=None):
+    """The keys each query may see, bool[B or 1, 1, T, K]: none later, none padded, none out of the window."""
+    keys = torch.arange(past + x.shape[1], device=x.device)
+    queries = keys[past:, None]
+    visible = keys <= queries
+    if window is not None:
+        visible = visible & (keys > queries - window)
+    visible = visible[None, None]
+    return visible if mask is None else visible & mask[:, None, None, :]
+
+
+def causal_mask(mask, x, past, window=None):
+    """visible_keys, or None where attention needs no mask for them."""
+    length = x.shape[1]
+    if window is not None and past + length <= window:
+        window = None
+    if length == 1 and window is None:
+        return None if mask is None else mask[:, None, None, :]
+    if mask is None and past == 0 and window is None:
+        return None
+    return visible_keys(mask, x, past, window)
+
+
+def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
+    """softmax(q k^T * scale) v over [B, heads, T, head_dim]; a mask with `causal` holds that rule already."""
+    if causal and mask is None and q.shape[2] > 1:
+        return F.scaled_dot_product_attention(
+            q, k, v, is_causal=True, scale=scale, enable_gqa=grouped, dropout_p=dropout
+        )
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, scale=scale, enable_gqa=grouped, dropout_p=dropout
+    )
+
+
+def append(cache, name, past, axis, *tensors):
+    """All entries, the new ones written behind the `past` earlier ones; without a cache the new ones."""
+    if cache is None:
+        return tensors
+    length = tensors[0].shape[axis]
+    total = past + length
+    kept = []
+    for slot, new in zip(cache[name], tensors, strict=True):
+        if total > slot.shape[axis]:
+            raise ValueError(f"the cache holds {slot.shape[axis]} tokens, {total} are needed")
+        slot.narrow(axis, past, length).copy_(new)
+        kept.append(slot.narrow(axis, 0, total))
+    return kept
+
+
+def rotation_interleaved(angle, dtype):
+    """Cosines and sines of angles [B, T, F], each twice in a row, as [2, B, 1, T, 2 F]."""
+    angle = angle.repeat_interleave(2, -1)[:, None]
+    return torch.stack((angle.cos(), angle.sin())).to(dtype)
+
+
+def rotate_interleaved(x, turn):
+    """Each pair (2 i, 2 i + 1) of x [B, heads, T, 2 F] rotated by its angle."""
+    cos, sin = turn.unbind(0)
+    left, right = x[..., 0::2], x[..., 1::2]
+    return x * cos + torch.stack((-right, left), -1).flatten(-2) * sin
+
+
+class RopeTable(nn.Module):
+    """The angle by which each pair of a head turns at each position.
+
+    Su et al. 2021, RoFormer, equation 15
+
+    pos: int[B, T]
+    """
+
+    def forward(self, pos):
+        freq = 1 / (10000.0 ** ((2 * torch.arange(4, device=pos.device)).float() / 8))  # [4]
+        return pos[:, :, None] * freq  # [B, T, 4]
+
+
+class RotaryAttention(nn.Module):
+    """Attention whose queries and keys are rotated by position-dependent angles.
+
+    Su et al. 2021, RoFormer
+
+    x: float[B, T, 24], turn: float[2, B, 1, T, 8], visible: bool[B, 1, T, K]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.q = nn.Linear(24, 24)
+        self.k = nn.Linear(24, 24)
+        self.v = nn.Linear(24, 24)
+        self.o = nn.Linear(24, 24)
+
+    def forward(self, x, turn, visible, past, cache):
+        qh = self.q(x).unflatten(-1, (3, 8)).transpose(1, 2)  # [B, 3, T, 8]
+        kh = self.k(x).unflatten(-1, (3, 8)).transpose(1, 2)  # [B, 3, T, 8]
+        vh = self.v(x).unflatten(-1, (3, 8)).transpose(1, 2)  # [B, 3, T, 8]
+        qr = rotate_interleaved(qh, turn)  # [B, 3, T, 8]
+        kr = rotate_interleaved(kh, turn)  # [B, 3, T, 8]
+        kv_k, kv_v = append(cache, "kv", past, 2, kr, vh)  # [B, 3, K, 8]
+        m = attention(qr, kv_k, kv_v, visible, causal=True).transpose(1, 2).flatten(2)  # [B, T, 24]
+        return self.o(m)  # [B, T, 24]
+
+    def new_cache(self, batch, capacity, like):
+        return {"kv": [like.new_empty(batch, 3, capacity, 8), like.new_empty(batch, 3, capacity, 8)]}
+
+
+class StarterRotary(nn.Module):
+    """Attention that knows distances; each pair of numbers in a query or key turns by an angle that grows
+    with its place.
+
+    x: float[B, T, 24], mask: bool[B, K]?
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.angle = RopeTable()
+        self.attn = RotaryAttention()
+
+    def forward(self, x, mask=None, cache=None, last=False):
+        past = 0 if cache is None else cache["past"]
+        total = past + x.shape[1]
+        turn = rotation_interleaved(self.angle(positions(x, mask, past)), x.dtype)  # [2, B, 1, T, 8]
+        visible = causal_mask(mask, x, past)  # [B, 1, T, K]
+        attn = self.attn(x, turn, visible, past, cache and cache["attn"])  # [B, T, 24]
+        if last:
+            attn = attn[:, -1:]
+        if cache is not None:
+            cache["past"] = total
+        return attn  # [B, T, 24]
+
+    def new_cache(self, batch, capacity):
+        """Room for `capacity` tokens; pass it as `cache`, it fills as forward runs."""
+        like = next(self.parameters())
+        return {"past": 0, "attn": self.attn.new_cache(batch, capacity, like)}
+
+    @torch.no_grad()
+    def init_weights(self):
+        """Initial values by the rules of the spec."""
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.kaiming_uniform_(module.weight, a=5**0.5)
+                nn.init.zeros_(module.bias)

@@ -1,0 +1,19 @@
+"""An image cut into square patches, each laid out as one vector; 224 / 16 gives 14 rows of 14 patches.
+
+Dosovitskiy et al. 2020, An Image is Worth 16x16 Words, section 3.1
+"""
+
+from einops import rearrange
+from torch import nn
+
+
+class StarterPatchify(nn.Module):
+    """An image cut into square patches, each laid out as one vector; 224 / 16 gives 14 rows of 14 patches.
+
+    pixels: float[B, 3, 12, 12]
+    """
+
+    def forward(self, pixels):
+        # [B, 9, 48]
+        patches = rearrange(pixels, "B c (rows p) (cols q) -> B (rows cols) (p q c)", rows=3, cols=3)
+        return patches  # [B, 9, 48]
