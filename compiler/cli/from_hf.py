@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     found = recognise(options.folder)
     default = compile_spec(found.spec).table.values
     name = options.name or re.sub(r"\W+", "_", options.folder.resolve().stem).strip("_").lower()
-    if not name[:1].isalpha():
+    if not name[:1].isalpha() or name == found.spec:
         name = f"{found.spec}_{name}"
     compile_spec(found.spec, set=dict(found.set))  # what is printed is proved to compile
     lines = [
@@ -48,9 +48,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _written(value: object, params: Mapping[str, object]) -> str:
-    """A param as YAML: a scalar, or a block whose params name the spec's own where they repeat them."""
-    from compiler.ir.flow import flow
+    """A param as YAML: a scalar, a list, or a block whose params name the spec's own that they repeat."""
+    from compiler.ir.flow import flow, sequence
 
+    if isinstance(value, list):
+        return sequence(_written(item, params) for item in value)
     if not isinstance(value, dict):
         return flow(value)
     parts = [f"{k}: ={k}" if params.get(k) == v else f"{k}: {_written(v, params)}" for k, v in value.items()]

@@ -201,11 +201,10 @@ CASES = (
 )
 CACHED = tuple(c for c in CASES if c.cached)
 
-#: One case of each spec, the richest: for what takes seconds a case.
+#: One case of each kind, the richest: for what takes seconds a case. Not mixtral: torch 2.14 traces
+#: grouped_mm in half precision only.
 ONE_EACH = tuple(
-    c
-    for c in CASES
-    if c.name in ("gpt2", "llama_tied", "gemma2", "mixtral", "bert", "bert_mlm", "clip_vitb32", "t5")
+    c for c in CASES if c.name in ("gpt2", "llama_tied", "gemma2", "bert", "bert_mlm", "clip_vitb32", "t5")
 )
 
 

@@ -69,7 +69,7 @@ def test_older_spelling_of_the_rotation(rope: dict[str, Any], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("older", [False, True])
-@pytest.mark.parametrize("kind", ["linear", "dynamic", "yarn"])
+@pytest.mark.parametrize("kind", ["dynamic", "yarn"])
 def test_other_scalings_are_refused_by_name(kind: str, older: bool, tmp_path: Path) -> None:
     rope = {"rope_type": kind, "rope_theta": 500.0, "factor": 2.0}
     model = hf.maker(LlamaForCausalLM, LlamaConfig(**SMALL | {"rope_parameters": rope}))()

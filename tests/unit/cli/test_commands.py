@@ -77,8 +77,8 @@ def test_show_as_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "gpt2", *TINY, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["parameters"] == sum(node["parameters"] for node in found["nodes"])
-    assert found["inputs"] == {"tokens": "int[B, T]", "mask": "bool[B, K]?"}
-    assert found["outputs"] == {"logits": "float[B, T, 53]"}
+    assert found["inputs"] == {"tokens": "int[B, T]", "mask": "bool[B, K]?", "labels": "int[B, T]?"}
+    assert found["outputs"] == {"logits": "float[B, T, 53]", "loss": "float[]"}
     assert found["ties"] == {"lm_head.weight": "wte.weight"}
     layers = next(node for node in found["nodes"] if node["name"] == "h")
     assert layers["times"] == 3

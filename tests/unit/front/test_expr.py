@@ -79,6 +79,7 @@ def test_precedence(text: str, expected: Value) -> None:
         "tanh(0)": 0.0,
         "sigmoid(0)": 0.5,
         "len([1, 2])": 2,
+        "cycle([1, 2], 5)": (1, 2, 1, 2, 1),
     }.items(),
 )
 def test_functions(text: str, expected: Value) -> None:
@@ -87,7 +88,7 @@ def test_functions(text: str, expected: Value) -> None:
 
 def test_every_function_is_tried() -> None:
     tried = {"min", "max", "abs", "ceil_to", "floor", "ceil", "int", "sign", "clamp", "log", "exp", "sqrt"}
-    assert set(FUNCTIONS) == tried | {"sin", "cos", "tanh", "sigmoid", "len", "present"}
+    assert set(FUNCTIONS) == tried | {"sin", "cos", "tanh", "sigmoid", "len", "present", "cycle"}
 
 
 _NUMBERS = st.integers(0, 30).map(str)

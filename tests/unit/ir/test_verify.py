@@ -71,7 +71,7 @@ GRAPH_FAULTS: dict[str, Callable[[Block], Block]] = {
     "tokens stand twice": lambda b: replace(b, inputs=(*b.inputs, b.inputs[0])),
     "the output logits is gone": lambda b: replace(b, outputs={"logits": Ref("gone", "y")}),
     "mask defaults to no value": lambda b: replace(
-        b, inputs=(b.inputs[0], replace(b.inputs[1], default=Ref("gone")))
+        b, inputs=(b.inputs[0], replace(b.inputs[1], default=Ref("gone")), *b.inputs[2:])
     ),
     "tied to gone.weight": tied_to("gone.weight"),
     "the wires of attn are not the ports": in_layer(lambda b: wired(b, "attn", "extra", Ref("x"))),

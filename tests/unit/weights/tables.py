@@ -68,7 +68,7 @@ def gpt2(**override: Any) -> ParameterTable:
 def llama(**override: Any) -> ParameterTable:
     values: dict[str, Any] = dict(
         vocab=13, dim=8, depth=11, heads=4, kv_heads=2, head_dim=6, hidden=10, base=10000.0, context=32,
-        eps=1e-6, tied=False, act="silu",
+        eps=1e-6, tied=False, act="silu", bias=False, mlp_bias=False,
     )  # fmt: skip
     values |= override
     d, q, k = values["dim"], values["heads"] * values["head_dim"], values["kv_heads"] * values["head_dim"]

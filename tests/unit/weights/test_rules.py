@@ -87,7 +87,7 @@ def test_extends_adds_and_overrides(tmp_path: Path) -> None:
         ("a.(b|(c)) <> b", 5, "`(` has no meaning here"),
         ("a?.b <> c", 1, "`?` has no meaning here"),
         ("a.(b|b) <> c", 3, "two alternatives are equal"),
-        ("a.{i+} <> b", 5, "unexpected"),
+        ("a.{i+} <> b", 5, "found the end of the expression"),
         ("[a|b] <> c", 0, "members need a layout"),
         ("[a|b] <> [c|d] as * -> [n|n]", 0, "members stand on one side only"),
         ("a.[b|c].[d|e] <> x", 0, "a side has one group of members"),
