@@ -29,7 +29,7 @@ def run(options: argparse.Namespace) -> int:
     found = recognise(options.folder)
     default = compile_spec(found.spec).table.values
     name = options.name or re.sub(r"\W+", "_", options.folder.resolve().stem).strip("_").lower()
-    if not name[:1].isalpha():
+    if not name[:1].isalpha() or name == found.spec:
         name = f"{found.spec}_{name}"
     compile_spec(found.spec, set=dict(found.set))  # what is printed is proved to compile
     lines = [

@@ -7,20 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compiler.diagnostics.diagnostic import Diagnostics, Note, fail
+from compiler.diagnostics.diagnostic import Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
-from compiler.source.text import SourceFile, Span, display_name
+from compiler.source.text import Span
 from compiler.syntax.weightmap import Data
-from compiler.syntax.yaml import Key, Located, Map, Seq, parse_yaml
+from compiler.syntax.yaml import Key, Located, Map, Seq
+from compiler.weights.config_source import Fields, choose, read_fields, whole
 from compiler.weights.config_table import ConfigKey, ConfigTable, every_key, plain, same, word
 from compiler.weights.library import Library, WeightMap
-from compiler.weights.readers.strict_json import JsonFault, loads
 from compiler.weights.values import evaluate_text
-
-CONFIG = "config.json"
-GGUF = ".gguf"
-#: A config.json with places, or the fields of a GGUF file.
-Fields = Map | Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -46,10 +41,10 @@ def recognise(source: Path, library: Library | None = None) -> Recognised:
     Raises CompileError.
     """
     library = library or Library.standard()
-    tree = _fields(source)
+    tree = read_fields(source)
     maps = [library.load(name) for name in library.names()]
-    chosen = _choose([m for m in maps if m.config is not None], tree, source)
-    return Recognised(chosen.spec, read_config(chosen, tree, _whole(tree, source)), chosen)
+    chosen = choose([m for m in maps if m.config is not None], tree, source)
+    return Recognised(chosen.spec, read_config(chosen, tree, whole(tree, source)), chosen)
 
 
 def read_config(map: WeightMap, tree: Fields, span: Span) -> dict[str, Any]:
@@ -63,88 +58,6 @@ def read_config(map: WeightMap, tree: Fields, span: Span) -> dict[str, Any]:
     reading.rest()
     reading.diagnostics.check()
     return reading.params
-
-
-def read_json(path: Path) -> Map:
-    """A JSON object with the place of every value. Raises CompileError."""
-    try:
-        file = SourceFile.read(path)
-        value = loads(file.text.encode("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise fail("unreadable", f"cannot read {display_name(path)}: {error}", None) from None
-    except JsonFault as error:
-        raise fail("checkpoint-format", f"not JSON: {error}", Span(file, 0, 0, 0, 0)) from None
-    if not isinstance(value, dict):
-        raise fail("checkpoint-format", "not a JSON object", Span(file, 1, 1, 1, 2))
-    return parse_yaml(file)[0]
-
-
-def _fields(source: Path) -> Fields:
-    """What a folder or file says of its model: config.json first, else the only GGUF file."""
-    if source.is_dir():
-        ggufs = sorted(source.glob(f"*{GGUF}"))
-        source = ggufs[0] if len(ggufs) == 1 and not (source / CONFIG).exists() else source / CONFIG
-    return _gguf_fields(source) if source.suffix == GGUF else read_json(source)
-
-
-def _gguf_fields(path: Path) -> Mapping[str, Any]:
-    """The file's fields, and the shape of each tensor as `tensor:NAME`: some facts stand nowhere else."""
-    from compiler.weights.readers import read_header
-
-    header = read_header(path)
-    return {**header.metadata, **{f"tensor:{key}": list(info.shape) for key, info in header.tensors.items()}}
-
-
-def _whole(tree: Fields, source: Path) -> Span:
-    return tree.span if isinstance(tree, Map) else Span(SourceFile(display_name(source), ""), 0, 0, 0, 0)
-
-
-def _choose(maps: list[WeightMap], tree: Fields, source: Path) -> WeightMap:
-    """The only map whose `match` the config meets."""
-    top = {str(key): plain(value) for key, value in tree.items()}
-    architectures = top.get("architectures") or []
-    typed = [m for m in maps if m.config and _typed(m.config, top)]
-    if not isinstance(tree, Map) or not architectures:
-        found = (
-            typed
-            if len(typed) < 2
-            else [m for m in typed if m.config and m.config.match.bare and m.config.match.bare.value]
-        )
-    else:
-        found = [
-            m
-            for m in typed
-            if m.config and {str(a.value) for a in m.config.match.architectures} & {*architectures}
-        ]
-    if len(found) == 1:
-        return found[0]
-    what = (
-        f"architectures {', '.join(map(str, architectures))}"
-        if architectures
-        else f"model_type {top.get('model_type')}"
-    )
-    if found:
-        names = ", ".join(sorted(m.name for m in found))
-        raise fail(
-            "ambiguous-name",
-            f"{display_name(source)}: several maps read {what}",
-            _whole(tree, source),
-            help=names,
-        )
-    known = sorted({str(a.value) for m in typed or maps if m.config for a in m.config.match.architectures})
-    raise fail(
-        "map-missing",
-        f"{display_name(source)}: no weight map reads {what} (model_type {top.get('model_type')})",
-        _whole(tree, source),
-        help="maps read " + ", ".join(known),
-    )
-
-
-def _typed(table: ConfigTable, top: Mapping[str, Any]) -> bool:
-    wanted = table.match
-    if wanted.metadata:
-        return all(key in top and same(top[key], value.value) for key, value in wanted.metadata.items())
-    return wanted.model_type is not None and top.get("model_type") == wanted.model_type.value
 
 
 def _flatten(node: Fields, prefix: str, known: frozenset[str], span: Span) -> Iterator[tuple[str, Leaf]]:

@@ -24,6 +24,19 @@ _PAIRS = (
 
 
 _DECODERS = ("gemma2", "gpt2", "gpt_neox", "llama", "mistral", "mixtral", "qwen2", "qwen3")
+#: What a spec that reads images takes beside them.
+_IMAGES: Mapping[str, tuple[str, ...]] = {
+    "vit": ("labels",),
+    "vit_encoder": (),
+    "vit_gap": ("labels",),
+    "simple_vit": ("labels",),
+    "vit_mae": ("noise",),
+    "vit_mae_encoder": (),
+    "simple_mae": ("noise",),
+    "dinov2": ("masked",),
+    "dinov2_registers": ("masked",),
+    "dinov2_classifier": ("labels",),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,18 +69,13 @@ class Case:
             drawn = DRAWN[self.spec].inputs(generator, batch, length, masked=masked)
             return {n: drawn[n] for n in self.methods.get(method, tuple(drawn)) if n in drawn}
         every: dict[str, torch.Tensor] = {}
-        if ("vit" in self.spec or self.spec == "simple_mae") and self.spec != "clip_vitb32":
-            pixels = torch.randn(batch, 3, 12, 12, generator=generator)
-            labels = torch.randint(0, 7, (batch,), generator=generator)
-            noise = torch.rand(batch, 9, generator=generator)
-            more = {
-                "vit_encoder": {},
-                "vit_mae_encoder": {},
-                "vit_mae": {"noise": noise},
-                "simple_mae": {"noise": noise},
-            }
-            return {"pixels": pixels, **more.get(self.spec, {"labels": labels})}
-        if self.spec == "clip_vitb32":
+        if self.spec in _IMAGES:
+            every["pixels"] = torch.randn(batch, 3, 12, 12, generator=generator)
+            every["labels"] = torch.randint(0, 7, (batch,), generator=generator)
+            every["noise"] = torch.rand(batch, 9, generator=generator)
+            every["masked"] = every["noise"] < 0.4
+            return {n: every[n] for n in ("pixels", *_IMAGES[self.spec])}
+        if self.spec in ("clip_vitb32", "siglip"):
             every["pixels"] = torch.randn(batch + 4, 3, 12, 12, generator=generator)
         if self.spec in _PAIRS:
             every["source"] = torch.randint(0, 61, (batch, length + 8), generator=generator)
@@ -164,6 +172,11 @@ CASES = (
     Case("vit_mae_encoder", "vit_mae_encoder", _vit()),
     Case("vit_mae", "vit_mae", _vit(**_REDRAWN, norm_pix=True)),
     Case("simple_mae", "simple_mae", _vit(**_REDRAWN)),
+    Case("dinov2", "dinov2", _vit(ratio=2)),
+    Case("dinov2_gated", "dinov2", _vit(hidden=32, ratio=2, gated=True)),
+    Case("dinov2_registers", "dinov2_registers", _vit()),
+    Case("dinov2_classifier", "dinov2_classifier", _vit(classes=7)),
+    Case("siglip", "siglip", {k: v for k, v in _clip().items() if k != "embed"}, _TOWERS),
     Case("clip_vitb32", "clip_vitb32", _clip(), _TOWERS),
     Case("clip_eot", "clip_vitb32", _clip(eot=5), _TOWERS),
     Case("bart", "bart", _pair(), _HALVES),

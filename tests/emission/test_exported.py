@@ -27,7 +27,7 @@ def _named(case: Case, inputs: dict[str, torch.Tensor]) -> Shapes:
         Dim("T", min=2, max=CONTEXT),
         Dim("S", min=2),
     )
-    rows = texts if case.spec == "clip_vitb32" else batch
+    rows = texts if case.spec in ("clip_vitb32", "siglip") else batch
     known = {"pixels": {0: batch}, "source": {0: batch, 1: read}, "source_mask": {0: batch, 1: read}}
     return {n: known.get(n, {0: rows, 1: length}) for n in inputs}
 

@@ -46,7 +46,7 @@ def ask_ours(model: Any, asked: tuple[Question, ...]) -> Tensors:
     """Every output and both methods, in the order of `named`."""
     answers: dict[str, torch.Tensor] = {}
     for q in asked:
-        pixels = q.pixels.to(model.cls.dtype)
+        pixels = q.pixels.to(model.logit_scale.dtype)
         image, text = model.encode_image(pixels), model.encode_text(q.tokens, mask=q.mask)
         answers |= named(q, image, text, model(pixels, q.tokens, mask=q.mask))
     return answers

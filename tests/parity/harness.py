@@ -25,7 +25,7 @@ Ask = Callable[[nn.Module], Tensors]
 Compare = Callable[[Tensors], None]
 
 #: Adds one number to all the scores of a query, which softmax does not see.
-UNSEEN = re.compile(r"(.*\.)?attn\.k\.bias")
+UNSEEN = re.compile(r"(.*\.)?attn(\.inner)?\.k\.bias")
 
 
 @dataclass(frozen=True)

@@ -131,6 +131,8 @@ class VisualPreNorm(nn.Module):
 class VisualTower(nn.Module):
     """Pre-norm layers of one width.
 
+    Xiong et al. 2020, On Layer Normalization in the Transformer Architecture
+
     x: float[B, 10, 24]
     """
 
@@ -203,6 +205,8 @@ class TextPreNorm(nn.Module):
 
 class TextTower(nn.Module):
     """Pre-norm layers of one width.
+
+    Xiong et al. 2020, On Layer Normalization in the Transformer Architecture
 
     x: float[B, T, 16], visible: bool[B, 1, T, T]?
     """
