@@ -87,10 +87,15 @@ def verifying() -> Iterator[None]:
         _verifying.reset(token)
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a source is a checkpoint's folder or file, not a spec."""
+    return os.path.isdir(path) or (os.path.isfile(path) and path.suffix not in (".yaml", ".yml"))
+
+
 def locate(source: str | Path) -> tuple[str | Path, str, dict[str, Any]]:
     """A source as (spec name or path, variant, params that a checkpoint sets)."""
     path = Path(source)
-    if os.path.isdir(path) or (os.path.isfile(path) and path.suffix not in (".yaml", ".yml")):
+    if is_checkpoint(path):
         from compiler.weights.config import recognise
 
         found = recognise(path)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
 from compiler.diagnostics.diagnostic import Diagnostics, fail
-from compiler.weights.load_plan import FLOATS, MODULE_FLOAT, LoadPlan, Move, TensorSpec
+from compiler.weights.load_plan import FLOATS, MODULE_FLOAT, Group, LoadPlan, Move, TensorSpec
 from compiler.weights.views import Strided
-from runtime.checkpoint.memory import copy, fresh
 
 #: A tensor of the checkpoint by its key, best a view of the mapped file.
 TensorOf = Callable[[str], torch.Tensor]
@@ -18,17 +18,21 @@ TensorOf = Callable[[str], torch.Tensor]
 def load_plan(plan: LoadPlan, tensor_of: TensorOf, module: torch.nn.Module) -> None:
     """Give the module its tensors.
 
-    A tensor that the file holds as it stands becomes the parameter without a copy. The others are made one
-    group at a time: the peak is what they take together and the largest group. Raises CompileError where a
-    second copy of a tied tensor differs from the first; the module is then unchanged.
+    A tensor that the file holds as it stands becomes the parameter without a copy. The others are made a
+    group at a time in each of torch's threads, for much of the work is the first touch of fresh memory: the
+    peak is what they take together and a group per thread. Raises CompileError where a second copy of a tied
+    tensor differs from the first; the module is then unchanged.
     """
     _check_ties(plan, tensor_of)
-    for group in plan.groups:
-        if group.check:
-            continue
+
+    def made(group: Group) -> dict[str, torch.Tensor]:
         sources = _sources(group.moves, tensor_of)
-        for name, moves in _by_ours(group.moves).items():
-            _assign(module, name, _made(plan, moves, sources))
+        return {name: _made(plan, moves, sources) for name, moves in _by_ours(group.moves).items()}
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
+        for tensors in threads.map(made, [group for group in plan.groups if not group.check]):
+            for name, tensor in tensors.items():
+                _assign(module, name, tensor)
 
 
 def export_plan(plan: LoadPlan, module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -63,9 +67,9 @@ def _made(plan: LoadPlan, moves: Sequence[Move], sources: Mapping[str, torch.Ten
     kind = getattr(torch, name) if name in FLOATS else source.dtype
     if len(moves) == 1 and source.dtype is kind and first.piece.gives_ours(spec.numel):
         return _view(source, first, first.piece.theirs).reshape(spec.shape)
-    target = fresh(spec.shape, kind)
+    target = torch.empty(spec.shape, dtype=kind)
     for move in moves:
-        copy(_view(target, move, move.piece.ours), _view(sources[move.theirs], move, move.piece.theirs))
+        _view(target, move, move.piece.ours).copy_(_view(sources[move.theirs], move, move.piece.theirs))
     return target
 
 
@@ -78,7 +82,7 @@ def _theirs(spec: TensorSpec, moves: Sequence[Move], state: Mapping[str, torch.T
     target = torch.empty(spec.shape, dtype=source.dtype, device=source.device)
     for move in moves:
         source = state[move.ours].contiguous()
-        copy(_view(target, move, move.piece.theirs), _view(source, move, move.piece.ours))
+        _view(target, move, move.piece.theirs).copy_(_view(source, move, move.piece.ours))
     return target
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from compiler.diagnostics.diagnostic import fail
 from compiler.ir.program import Program
 from compiler.pipeline import compile as compile_spec
-from compiler.pipeline import locate
+from compiler.pipeline import is_checkpoint
 from compiler.source.text import display_name
 from compiler.weights.choose import choose
 from compiler.weights.header import Header
@@ -75,8 +75,7 @@ def _checkpoint(source: str | Path, weights: str | Path, program: Program, libra
             raise fail("not-found", f"there is no checkpoint `{path}`", None)
         return path
     path = Path(source)
-    _, _, found = locate(source)
-    if found and path.exists():
+    if is_checkpoint(path):
         return path
     raise fail(
         "not-found",

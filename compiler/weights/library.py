@@ -55,6 +55,9 @@ class Library:
 
     folders: tuple[Path, ...]
     _loaded: dict[Path, WeightMap] = field(default_factory=dict[Path, WeightMap], compare=False)
+    _files: dict[Path, tuple[WeightMapFile, Span]] = field(
+        default_factory=dict[Path, tuple[WeightMapFile, Span]], compare=False
+    )
 
     @classmethod
     def standard(cls, beside: Iterable[Path] = ()) -> Library:
@@ -71,7 +74,7 @@ class Library:
         """A map by `spec.dialect` or by path. Raises CompileError."""
         path = self._find(str(name), None, span)
         if path not in self._loaded:
-            self._loaded[path] = _Resolver(self).map(path)
+            self._loaded[path] = _Resolver(self, files=self._files).map(path)
         return self._loaded[path]
 
     def candidates(self, spec: str, parents: Sequence[str] = ()) -> list[WeightMap]:
