@@ -63,13 +63,6 @@ def _verify_block(block: Block) -> None:
 def _verify_action(node: Node, block: Block, where: str) -> None:
     earlier = [n.name for n in block.nodes[: block.nodes.index(node)]]
     match node.action:
-        case OpNode(shares=shares):
-            for name, attr in shares.items():
-                owner = str(attr.value).rpartition(".")[0]
-                _need(
-                    owner in earlier,
-                    f"{where}: {node.name}.{name} is tied to {attr.value}, which is no earlier node's",
-                )
         case UseNode(block=inner):
             _need(
                 set(node.inputs) == _ports(inner),
@@ -118,7 +111,10 @@ def _verify_types(typed: TypedBlock) -> None:
         tuple(n.node for n in typed.nodes) == typed.block.nodes,
         f"{where}: the typed nodes are not the block's",
     )
+    earlier: set[str] = set()
     for node in typed.nodes:
+        _verify_ties(node.node, earlier, where)
+        earlier.add(node.node.name)
         _need(
             set(node.outputs) == set(node.node.outputs),
             f"{where}: outputs of {node.node.name} without a type",
@@ -133,6 +129,17 @@ def _verify_types(typed: TypedBlock) -> None:
         )
         for child in node.children:
             _verify_types(child)
+
+
+def _verify_ties(node: Node, earlier: set[str], where: str) -> None:
+    """Ties lead to earlier nodes: inference has refused what the user tied to anything else."""
+    if isinstance(node.action, OpNode):
+        for name, attr in node.action.shares.items():
+            owner = str(attr.value).rpartition(".")[0]
+            _need(
+                owner in earlier,
+                f"{where}: {node.name}.{name} is tied to {attr.value}, which is no earlier node's",
+            )
 
 
 def _blocks(node: TypedNode) -> tuple[Block, ...] | None:

@@ -73,7 +73,6 @@ GRAPH_FAULTS: dict[str, Callable[[Block], Block]] = {
     "mask defaults to no value": lambda b: replace(
         b, inputs=(b.inputs[0], replace(b.inputs[1], default=Ref("gone")), *b.inputs[2:])
     ),
-    "tied to gone.weight": tied_to("gone.weight"),
     "the wires of attn are not the ports": in_layer(lambda b: wired(b, "attn", "extra", Ref("x"))),
     "layers and modules differ in number": lambda b: repeated(b, lambda r: replace(r, modules=(0, 1))),
     "a body without a layer": lambda b: repeated(b, lambda r: replace(r, bodies=r.bodies * 2)),
@@ -113,6 +112,13 @@ def test_one_module_with_two_bodies_is_seen() -> None:
         verify_graph(replace(sound, root=broken))
 
 
+def rewritten(root: TypedBlock, change: Callable[[Block], Block]) -> TypedBlock:
+    """A typed block over a changed block of the same nodes."""
+    block = change(root.block)
+    nodes = tuple(replace(typed, node=node) for typed, node in zip(root.nodes, block.nodes, strict=True))
+    return replace(root, block=block, nodes=nodes)
+
+
 def typed_faults(root: TypedBlock) -> dict[str, TypedBlock]:
     """Broken typed blocks by what is said of them."""
     wte = root.nodes[0]
@@ -125,6 +131,7 @@ def typed_faults(root: TypedBlock) -> dict[str, TypedBlock]:
         "outputs of wte without a type": replace(root, nodes=(replace(wte, outputs={}), *root.nodes[1:])),
         "the weight wte.weight has no fixed shape": replace(root, nodes=(unfixed, *root.nodes[1:])),
         "h has other children": replace(root, nodes=childless),
+        "tied to gone.weight": rewritten(root, tied_to("gone.weight")),
     }
 
 
