@@ -16,7 +16,7 @@ from torch import nn
 os.environ.setdefault("USE_TF", "0")
 import transformers
 from transformers.loss import loss_utils
-from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm
+from transformers.models.gemma2.modeling_gemma2 import Gemma2RMSNorm, Gemma2TextScaledWordEmbedding
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 from transformers.models.mistral.modeling_mistral import MistralRMSNorm
 from transformers.models.mixtral.modeling_mixtral import MixtralRMSNorm
@@ -48,6 +48,10 @@ def opener(kind: Any, attention: str = "sdpa") -> Callable[[Path], nn.Module]:
             experts_implementation="eager",
         )
         assert not any(found.values()), found
+        for module in model.modules():
+            if isinstance(module, Gemma2TextScaledWordEmbedding):
+                # A built model holds the scale in single precision, one opened from doubles the exact one.
+                module.embed_scale.copy_(torch.tensor(module.scalar_embed_scale, dtype=torch.float32))
         return model
 
     return reopen
