@@ -1,15 +1,27 @@
 """Run in a process that knows nothing of this project: what emitted files compute. Called by test_alone.py.
 
 `python -I alone.py JOBS`: JOBS is a torch file, [{file, root, state, dtype, train, inputs, method}, ...]; the
-results are written beside it.
+results are written beside it. The environment may have the project installed, so its packages are refused by
+name.
 """
 
 import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
 from typing import Any
 
 import torch
 
-FORBIDDEN = ("compiler", "runtime", "jinja2", "pydantic", "yaml")
+FORBIDDEN = ("compiler", "runtime", "weightmaps", "specs", "jinja2", "pydantic", "yaml")
+
+
+class Refusing(MetaPathFinder):
+    """No import of what an emitted file must do without, wherever it is installed."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if fullname.partition(".")[0] in FORBIDDEN:
+            raise ImportError(f"an emitted file imports {fullname}")
 
 
 def run(job: dict[str, Any], namespace: dict[str, Any]) -> dict[str, Any]:
@@ -46,6 +58,7 @@ def steps(model: Any, job: dict[str, Any]) -> list[torch.Tensor]:
 
 def main(path: str) -> None:
     """Run every job of a file, each text once."""
+    sys.meta_path.insert(0, Refusing())
     torch.set_num_threads(1)
     results: list[dict[str, Any]] = []
     namespaces: dict[str, dict[str, Any]] = {}
@@ -57,7 +70,7 @@ def main(path: str) -> None:
             exec(compile(text, job["file"], "exec"), namespaces[job["file"]])  # noqa: S102
         results.append(run(job, namespaces[job["file"]]))
     known = [name for name in FORBIDDEN if name in sys.modules]
-    torch.save({"results": results, "known": known, "path": sys.path}, path + ".out")
+    torch.save({"results": results, "known": known}, path + ".out")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Every text is longer than the windows, and the caches are filled past them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,7 +89,7 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
     ("llama", {"rope_parameters": {"rope_type": "linear", "rope_theta": 500.0, "factor": 3.0}}),
     ("mistral", {"sliding_window": None}),
     ("mistral", {"num_hidden_layers": 11, "tie_word_embeddings": True}),
-    ("mixtral", {"sliding_window": 5, "num_experts_per_tok": 2}),
+    ("mixtral", {"sliding_window": 5, "num_experts_per_tok": 1}),
     ("qwen2", {**WINDOWED, "max_window_layers": 1, "tie_word_embeddings": True}),
     ("qwen3", {**WINDOWED, "max_window_layers": 0, "attention_bias": True}),
     ("qwen3", {**WINDOWED, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]}),
@@ -103,7 +104,10 @@ CONFIGS: list[tuple[str, dict[str, Any]]] = [
 @pytest.mark.parametrize(("name", "config"), CONFIGS, ids=str)
 def test_config(name: str, config: dict[str, Any], tmp_path: Path) -> None:
     family = FAMILIES[name]
-    check(decoders.case(family.model, family.made(**config), 15, family.attention), tmp_path)
+    case = decoders.case(family.model, family.made(**config), 15, family.attention)
+    if config.get("num_experts_per_tok") == 1:  # one expert's share is 1, whatever the router says of it
+        case = replace(case, unseen=re.compile(r".*\.route\.gate\.weight"))
+    check(case, tmp_path)
 
 
 ACTS = [
