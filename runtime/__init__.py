@@ -2,8 +2,32 @@
 
 from __future__ import annotations
 
-from runtime.adapters import load_adapter, merge, save_adapter
-from runtime.export import export
-from runtime.load import load
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from runtime.adapters import load_adapter, merge, save_adapter
+    from runtime.exporting import export
+    from runtime.loading import load
 
 __all__ = ["export", "load", "load_adapter", "merge", "save_adapter"]
+
+#: Where each name is. No module here has the name of a function: importing it would hide the function.
+_HOMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "export": "runtime.exporting",
+        "load": "runtime.loading",
+        "load_adapter": "runtime.adapters",
+        "merge": "runtime.adapters",
+        "save_adapter": "runtime.adapters",
+    }
+)
+
+
+def __getattr__(name: str) -> object:
+    """A name is imported with its first use: the command line answers questions without torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import pkgutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -50,6 +51,12 @@ def test_names() -> None:
     assert set(compiler.__all__) == {"CompileError", "__version__", "build", "compile", "emit"}
     assert {"export", "load"} <= set(runtime.__all__)
     assert all(hasattr(module, name) for module in (compiler, runtime) for name in module.__all__)
+
+
+def test_no_module_hides_a_name() -> None:
+    """A module that is imported becomes an attribute of its package: it must not have a function's name."""
+    modules = {module.name for module in pkgutil.iter_modules(runtime.__path__)}
+    assert modules & set(runtime.__all__) == set()
 
 
 def test_the_front_half_imports_nothing_heavy() -> None:

@@ -26,7 +26,7 @@ from transformers import (
 
 import runtime
 from compiler.diagnostics.diagnostic import CompileError
-from runtime.__main__ import main
+from runtime.cli.main import main
 from tests.parity import decoders, hf, test_bert, test_clip, test_gpt2, test_llama
 from tests.parity.harness import answers, comparison, randomised
 

@@ -21,8 +21,8 @@ from compiler.weights.plan import plan_export
 from runtime.checkpoint.dtypes import name_of
 from runtime.checkpoint.layout import Entry
 from runtime.checkpoint.writer import TensorStream, write_safetensors
-from runtime.load import plan_of
 from runtime.load_plan import export_plan
+from runtime.loading import plan_of
 
 
 def export(model: nn.Module, folder: str | Path, *, to: str = "hf", force: bool = False) -> tuple[Path, ...]:

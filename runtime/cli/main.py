@@ -1,0 +1,23 @@
+"""The command lines: `python -m runtime`, and the console script, which has the compiler's verbs, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler.cli import main as compiler_cli
+from compiler.cli.process import Verb, make_parser, run_command
+from runtime.cli import export, verify
+
+VERBS: tuple[Verb, ...] = (export, verify)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m runtime`; the exit code."""
+    return run_command(make_parser("python -m runtime", "Run compiled models.", VERBS), arguments)
+
+
+def console(arguments: Sequence[str] | None = None) -> int:
+    """`blockwright`; the exit code."""
+    description = "Compile model specs to PyTorch, and run what was compiled."
+    verbs = (*compiler_cli.VERBS, *VERBS)
+    return run_command(make_parser("blockwright", description, verbs), arguments)
