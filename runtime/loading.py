@@ -16,6 +16,7 @@ from runtime.adapters import start_adapters
 from runtime.checkpoint.dtypes import name_of
 from runtime.checkpoint.reader import open_checkpoint
 from runtime.load_plan import load_plan
+from runtime.origin import remember
 from runtime.sources import open_source
 
 #: How each loaded module's checkpoint was read, so that an export in that dialect gives the same file back.
@@ -34,9 +35,10 @@ def load(
 ) -> nn.Module:
     """A compiled module with its weights, in eval mode.
 
-    source: a spec's name (`gpt2`, `gpt2:medium`), its path, or a checkpoint folder or file of a known family.
-    weights: "default" (the checkpoint that `source` is), a file or folder,
-    or None for the spec's initial values.
+    source: a spec's name (`gpt2`, `gpt2:medium`), its path, or a checkpoint of a known family: a folder, a
+    file, or a repository (`owner/name`, `owner/name@revision`, where no file or folder is called so).
+    weights: "default" (the checkpoint that `source` is, or that is published for it: from the hub's cache,
+    else fetched), a file, folder or repository, or None for the spec's initial values.
     dialect, weightmap: whose names the checkpoint uses; left out, the only map that covers it.
     dtype: of the floating-point weights; left out, as the file has them.
 
@@ -45,7 +47,9 @@ def load(
     """
     opened = open_source(source, weights=weights, dialect=dialect, weightmap=weightmap, set=set)
     if opened.header is None:
-        return build(opened.program, device=device, dtype=dtype).eval()
+        model = build(opened.program, device=device, dtype=dtype)
+        remember(model, opened.origin)
+        return model.eval()
     plan = opened.plan(name_of(dtype) if dtype is not None else None)
     model = build(opened.program, device="meta")
     checkpoint = open_checkpoint(opened.header)
@@ -56,6 +60,7 @@ def load(
     if device is not None:
         model.to(device)
     _plans[model] = plan
+    remember(model, opened.origin)
     return model.eval()
 
 

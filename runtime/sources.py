@@ -18,15 +18,19 @@ from compiler.weights.library import Library, WeightMap
 from compiler.weights.load_plan import LoadPlan
 from compiler.weights.plan import plan
 from compiler.weights.readers import read_header
+from runtime.files import fetch_config, fetch_weights
+from runtime.hub import Repository
+from runtime.origin import Origin, beside, library_of, publication, repository
 
 
 @dataclass(frozen=True)
 class Source:
-    """A compiled spec and, where there are weights, their header and how they are read."""
+    """A compiled spec and, where there are weights, their header, how they are read and where from."""
 
     program: Program
     header: Header | None
     map: WeightMap | None
+    origin: Origin | None
 
     def plan(self, dtype: str | None) -> LoadPlan:
         """How the checkpoint's tensors become the module's.
@@ -44,51 +48,73 @@ def open_source(
     weightmap: str | Path | None = None,
     set: Mapping[str, Any] | None = None,
 ) -> Source:
-    """Resolve a source from headers alone. weights: "default", a file or folder, or None for no weights."""
-    program = compile_spec(source, set=set)
+    """Resolve a source from headers alone.
+
+    weights: "default", a file, folder or repository, or None for no weights.
+    """
+    place = Repository.named(source)
+    here: str | Path = fetch_config(place).parent if place is not None else source
+    program = compile_spec(here, set=set)
+    library = library_of(here)
     if weights is None:
-        return Source(program, None, None)
-    library = _library(source)
-    checkpoint = _checkpoint(source, weights, program, library)
+        return Source(
+            program, None, None, place or (beside(Path(here)) if is_checkpoint(Path(here)) else None)
+        )
+    found = _given(weights) if weights != "default" else _default(source, place, program, library, dialect)
     if weightmap is not None:
-        chosen = library.load(weightmap if Path(weightmap).suffix else str(weightmap))
-        return Source(program, read_header(checkpoint, chosen.unwrap), chosen)
+        chosen: WeightMap | None = library.load(weightmap if Path(weightmap).suffix else str(weightmap))
+    else:
+        chosen = found.map
+    if chosen is not None:
+        return Source(program, read_header(found.checkpoint, chosen.unwrap), chosen, found.origin)
     candidates = library.candidates(program.table.spec, program.table.parents)
     containers = tuple(name for map in candidates for name in map.unwrap)
-    header = read_header(checkpoint, containers)
-    return Source(program, header, choose(library, program.table, header, dialect))
+    header = read_header(found.checkpoint, containers)
+    return Source(program, header, choose(library, program.table, header, dialect), found.origin)
 
 
-def _library(source: str | Path) -> Library:
-    """The maps beside a user's spec come before the packaged ones."""
+@dataclass(frozen=True)
+class _Found:
+    """The file or folder that holds the weights, where it is from, and the map that says so, if one does."""
+
+    checkpoint: Path
+    origin: Origin
+    map: WeightMap | None = None
+
+
+def _given(weights: str | Path) -> _Found:
+    """Weights by their path or repository."""
+    path = Path(weights)
+    if path.exists():
+        return _Found(path, beside(path))
+    place = Repository.named(weights)
+    if place is not None:
+        return _fetched(place)
+    raise fail("not-found", f"there is no checkpoint `{path}`", None)
+
+
+def _default(
+    source: str | Path, place: Repository | None, program: Program, library: Library, dialect: str | None
+) -> _Found:
+    """The weights that belong to a source: its own, or those that are published for its spec."""
     path = Path(source)
-    if path.suffix in (".yaml", ".yml") and path.is_file():
-        return Library.standard([path.parent, path.parent.parent / "weightmaps"])
-    return Library.standard()
-
-
-def _checkpoint(source: str | Path, weights: str | Path, program: Program, library: Library) -> Path:
-    """The file or folder that holds the weights."""
-    if weights != "default":
-        path = Path(weights)
-        if not path.exists():
-            raise fail("not-found", f"there is no checkpoint `{path}`", None)
-        return path
-    path = Path(source)
+    if place is not None:
+        return _fetched(place)
     if is_checkpoint(path):
-        return path
+        return _Found(path, beside(path))
+    found = publication(source, library, dialect)
+    if found is not None:
+        map, published = found
+        return _fetched(repository(published), published.file, map)
     raise fail(
         "not-found",
-        f"no weights were given for `{display_name(path) if path.exists() else source}`",
+        f"no weights are published for `{display_name(path) if path.exists() else source}`"
+        + (f" in the dialect `{dialect}`" if dialect is not None else ""),
         program.typed.root.block.span,
-        help="pass weights=PATH to a checkpoint of it, or weights=None for initial values"
-        + _published(program, library),
+        help="pass weights=PATH to a checkpoint of it, or weights=None for initial values",
     )
 
 
-def _published(program: Program, library: Library) -> str:
-    """Where the spec's own checkpoint is published."""
-    for map in library.candidates(program.table.spec, program.table.parents):
-        for published in map.files.values():
-            return f"; it is published as `{published.repository}`"
-    return ""
+def _fetched(place: Repository, file: str | None = None, map: WeightMap | None = None) -> _Found:
+    checkpoint = fetch_weights(place, file)
+    return _Found(checkpoint, place.pinned(), map)

@@ -21,6 +21,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import compiler
 from compiler.diagnostics.diagnostic import CompileError
@@ -132,4 +133,20 @@ def _write(arguments: list[str]) -> None:
         raise AssertionError("a foreign file would be overwritten")
 
 
-_VERBS = {"compile": _compile, "plan": _plan, "export": _export, "recognise": _recognise, "write": _write}
+def _load(arguments: list[str]) -> None:
+    """Without a network, and with an empty cache."""
+    import runtime
+
+    (source,) = arguments
+    with mock.patch.multiple("huggingface_hub.constants", HF_HUB_OFFLINE=True, HF_HUB_CACHE="cache"):
+        runtime.load(source)
+
+
+_VERBS = {
+    "compile": _compile,
+    "plan": _plan,
+    "export": _export,
+    "recognise": _recognise,
+    "write": _write,
+    "load": _load,
+}

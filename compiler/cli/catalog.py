@@ -12,6 +12,7 @@ from compiler.pipeline import typed_graph
 from compiler.syntax.model_spec import ModelSpec
 from compiler.syntax.parse import parse
 from compiler.weights.library import Library
+from compiler.weights.published import published
 
 _SPEC_LINE = re.compile(r"^spec:", re.MULTILINE)
 _MAP_LINE = re.compile(r"^weightmap:", re.MULTILINE)
@@ -70,18 +71,12 @@ def _entries(name: str, maps: Library) -> Iterator[Entry]:
         yield Entry(full, typed.graph.task, typed.root.parameter_count(), block.source, weights)
 
 
-def _weights(maps: Library, spec: ModelSpec, parents: tuple[str, ...], variant: str) -> Weights:
+def _weights(library: Library, spec: ModelSpec, parents: tuple[str, ...], variant: str) -> Weights:
     """The maps of a spec, and the place that one of them names for the variant."""
-    found = maps.candidates(str(spec.spec.value), parents)
-    dialects = tuple(m.dialect for m in found)
-    for map in found:
-        for label, published in map.files.items():
-            if _means(label, spec, variant):
-                return Weights(dialects, published.repository, published.revision, published.file)
-    return Weights(dialects, None, None, None)
-
-
-def _means(label: str, spec: ModelSpec, variant: str) -> bool:
-    """Whether a map's label is the variant. Defaults go by an empty variant, or by a name of their own."""
-    values = next((v for k, v in spec.variants.items() if k == label), None)
-    return label == variant or (not variant and not values)
+    maps = library.candidates(str(spec.spec.value), parents)
+    dialects = tuple(m.dialect for m in maps)
+    found = published(maps, spec, variant)
+    if found is None:
+        return Weights(dialects, None, None, None)
+    _, place = found
+    return Weights(dialects, place.repository, place.revision, place.file)

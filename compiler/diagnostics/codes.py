@@ -67,6 +67,7 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "config-value": "A value of config.json that the spec cannot express.",
         "checkpoint-format": "A checkpoint file is damaged, hostile, or of a kind that is not read.",
         "checkpoint-path": "A checkpoint names a file outside its folder.",
+        "not-fetched": "A file of a published model is not in the cache, and could not be fetched.",
         "not-writable": "Something would be overwritten, or cannot be written.",
         "cannot-export": "The model cannot be written in that dialect.",
         "usage": "A call asks for something that its arguments do not allow.",

@@ -106,10 +106,14 @@ Entry = Annotated[
 
 
 class FilesEntry(Surface):
-    """Where a variant's published checkpoint is."""
+    """Where a variant's published checkpoint is; `default` stands for the variant that the defaults are.
+
+    repository: `owner/name`. revision: a commit; left out, the repository's newest when it is first fetched.
+    file: the file or index with the weights; left out, the one of the usual name.
+    """
 
     repository: Text
-    revision: Text
+    revision: Text | None = None
     file: Text | None = None
 
 

@@ -20,11 +20,15 @@ SUFFIX = ".yaml"
 
 @dataclass(frozen=True)
 class Published:
-    """Where a variant's checkpoint is: a repository, the revision that was checked, a file (or all)."""
+    """Where a variant's checkpoint is: a repository, a file in it (or the one of the usual name), a commit.
+
+    revision: None where no commit has been checked: the newest, as it is when it is first fetched.
+    """
 
     repository: str
-    revision: str
+    revision: str | None
     file: str | None
+    span: Span
 
 
 @dataclass(frozen=True)
@@ -214,7 +218,8 @@ class _Resolver:
 
 def _published(entry: FilesEntry) -> Published:
     file = str(entry.file.value) if entry.file else None
-    return Published(str(entry.repository.value), str(entry.revision.value), file)
+    revision = str(entry.revision.value) if entry.revision else None
+    return Published(str(entry.repository.value), revision, file, entry.repository.span)
 
 
 def _block(file: WeightMapFile) -> BlockEntry:

@@ -79,7 +79,7 @@ def name_reason(name: str) -> str:
 
 def read_index(path: Path, read_shard: Callable[[Path], Header]) -> Header:
     """The union of the shards that an index lists. Raises CompileError naming all that disagrees."""
-    listed = _weight_map(path)
+    listed = weight_map(path)
     shards = {name: _inside(path.parent, name, path.name) for name in sorted(set(listed.values()))}
     headers = {name: read_shard(shard) for name, shard in shards.items()}
     tensors = _merged(path, listed, headers)
@@ -89,8 +89,8 @@ def read_index(path: Path, read_shard: Callable[[Path], Header]) -> Header:
     return Header(path, kinds.pop(), tensors, _common(list(headers.values())))
 
 
-def _weight_map(path: Path) -> dict[str, str]:
-    """The index's weight_map: tensor -> shard, every shard a plain name."""
+def weight_map(path: Path) -> dict[str, str]:
+    """An index's weight_map: tensor -> shard, every shard a plain name. Raises CompileError."""
     with CheckpointFile(path) as file:
         if file.size > MAX_INDEX:
             raise damaged(path, f"an index of {file.size} bytes; at most {MAX_INDEX} are read")

@@ -1,0 +1,74 @@
+"""Where a model comes from: the folder or repository that holds its weights and the files beside them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+from weakref import WeakKeyDictionary
+
+from torch import nn
+
+from compiler.passes.library import find_spec, read_source
+from compiler.pipeline import is_checkpoint, locate
+from compiler.syntax.parse import parse
+from compiler.weights.library import Library, Published, WeightMap
+from compiler.weights.published import published
+from runtime.hub import Repository
+
+#: A checkpoint's own folder, or the repository that it was fetched from.
+Origin: TypeAlias = Path | Repository
+
+_origins: WeakKeyDictionary[nn.Module, Origin] = WeakKeyDictionary()
+
+
+def remember(model: nn.Module, origin: Origin | None) -> None:
+    """Note where a module's weights come from."""
+    if origin is not None:
+        _origins[model] = origin
+
+
+def origin_of(source: str | Path | nn.Module) -> Origin | None:
+    """Where a loaded module, or what a source means, comes from; None where that is nowhere.
+
+    Raises CompileError for a source that means nothing.
+    """
+    if isinstance(source, nn.Module):
+        return _origins.get(source)
+    if is_checkpoint(Path(source)):
+        return beside(Path(source))
+    place = Repository.named(source)
+    if place is not None:
+        return place
+    found = publication(source, library_of(source))
+    return repository(found[1]) if found is not None else None
+
+
+def beside(checkpoint: Path) -> Path:
+    """The folder of a checkpoint that is a folder or a file."""
+    return checkpoint if checkpoint.is_dir() else checkpoint.parent
+
+
+def library_of(source: str | Path) -> Library:
+    """The maps beside a user's spec come before the packaged ones."""
+    path = Path(source)
+    if path.suffix in (".yaml", ".yml") and path.is_file():
+        return Library.standard([path.parent, path.parent.parent / "weightmaps"])
+    return Library.standard()
+
+
+def publication(
+    source: str | Path, library: Library, dialect: str | None = None
+) -> tuple[WeightMap, Published] | None:
+    """The map that says where a spec's checkpoint is published, in that dialect, and the place."""
+    name, variant, _ = locate(source)
+    spec = parse(read_source(find_spec(name))).spec
+    if spec is None:
+        return None
+    maps = library.candidates(str(spec.spec.value))
+    return published([m for m in maps if dialect in (None, m.dialect)], spec, variant)
+
+
+def repository(place: Published) -> Repository:
+    """The repository that a map names."""
+    found = Repository(place.repository, span=place.span)
+    return found if place.revision is None else Repository(place.repository, place.revision, place.span)
