@@ -67,9 +67,10 @@ class TextModule(ModuleType):
 def load_text(text: str, program: Program) -> TextModule:
     """The text as an imported module, known to linecache, inspect and pickle.
 
-    Equal texts of equal params are one module. Raises UnsafeText.
+    Equal texts of equal params and settings are one module. Raises UnsafeText.
     """
-    said = f"{text}\0{program.table.spec}\0{sorted(program.table.values.items())}"
+    told = (sorted(program.table.values.items()), sorted(program.typed.graph.io.items()))
+    said = f"{text}\0{program.table.spec}\0{told}"
     name = f"{program.name}_{hashlib.sha256(said.encode()).hexdigest()[:16]}"
     known = sys.modules.get(name)
     if isinstance(known, TextModule):

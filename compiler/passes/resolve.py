@@ -13,6 +13,7 @@ from compiler.passes.adapt import adapt
 from compiler.passes.elaborate import Elaborator
 from compiler.passes.entry import entry_points, init_rules
 from compiler.passes.inherit import flatten
+from compiler.passes.io import io_values, split_settings
 from compiler.passes.library import Library
 from compiler.passes.overrides import override_params
 from compiler.passes.scope import Given, Scope
@@ -48,11 +49,10 @@ def resolve(spec: ModelSpec, library: Library, variant: str, overrides: Map) -> 
     diagnostics.check()
     name = str(flat.spec.value)
     scope = Scope("", f"spec `{name}`", diagnostics)
-    outside = override_params(flat, overrides, diagnostics)
-    scope.given = {
-        **_variant(flat, variant, scope),
-        **{str(k): Given(v, scope, k) for k, v in outside.items()},
-    }
+    chosen, chosen_io = split_settings(flat, _variant(flat, variant))
+    set_params, set_io = split_settings(flat, overrides)
+    outside = override_params(flat, set_params, diagnostics)
+    scope.given = {str(k): Given(v, scope, k) for k, v in {**chosen, **outside}.items()}
     scope.inline, scope.inline_home = flat.blocks, scope
     inputs = elaborator.open_scope(flat, scope, None, flat.spec.span)
     root = elaborator.body(flat, scope, inputs, name, flat.spec.span)
@@ -60,12 +60,11 @@ def resolve(spec: ModelSpec, library: Library, variant: str, overrides: Map) -> 
     bounds = _values({k: d.max for k, d in flat.dims.items()}, scope)
     methods = entry_points(flat, scope)
     rules = init_rules(flat, scope)
-    io = _values(flat.io, scope)
+    io = io_values({**flat.io, **chosen_io, **set_io}, scope)
     diagnostics.check()
     _check_unused(spec, flat, targets)
     task = str(flat.task.value) if flat.task is not None else ""
-    values = {k: a.value for k, a in io.items()}
-    graph = Graph(root, task, tuple(parents), bounds, methods, rules, values)
+    graph = Graph(root, task, tuple(parents), bounds, methods, rules, io)
     return graph if flat.adapters is None else adapt(graph, flat.adapters, scope)
 
 
@@ -105,7 +104,8 @@ def _check_unused(spec: ModelSpec, flat: ModelSpec, targets: Targets) -> None:
     diagnostics.check()
 
 
-def _variant(spec: ModelSpec, variant: str, scope: Scope) -> dict[str, Given]:
+def _variant(spec: ModelSpec, variant: str) -> Mapping[Key, Written]:
+    """What a variant sets."""
     if not variant:
         return {}
     found = next((v for k, v in spec.variants.items() if k == variant), None)
@@ -116,4 +116,4 @@ def _variant(spec: ModelSpec, variant: str, scope: Scope) -> dict[str, Given]:
             spec.spec.span,
             help=did_you_mean(variant, spec.variants),
         )
-    return {str(k): Given(v, scope, k) for k, v in found.items()}
+    return found

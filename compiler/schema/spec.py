@@ -9,6 +9,7 @@ import inspect
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from compiler.passes.initial import FROM, INITS
+from compiler.passes.io import IO
 from compiler.schema.ops import EXPRESSION, Schema, op_names, op_nodes
 from compiler.syntax.model_spec import (
     NODE_FORMS,
@@ -42,6 +43,7 @@ def spec_schema() -> Schema:
     node = _fields(NodeSpec)
     common = {name: node[name] for name in _OP_FIELDS}
     definitions = {_key(model): _object(model) for model in models}
+    definitions[_key(ModelSpec)]["properties"]["io"] = _io()
     definitions[_key(BlockSpec) + "_document"] = {**_object(BlockSpec), "required": ["block"]}
     return {
         "$schema": DRAFT,
@@ -88,6 +90,14 @@ def _fields(model: type[Syntax]) -> Schema:
         if key in keys and not key.startswith("$"):
             found[key] = _type(hints[name], _FORMS.get(key) if model is not NodeSpec else None)
     return found
+
+
+def _io() -> Schema:
+    """The keys of `io`, each with what it is for."""
+    keys = {
+        name: {"description": f"{key.meaning} {key.kind.capitalize()}, or null."} for name, key in IO.items()
+    }
+    return {"type": "object", "properties": keys, "additionalProperties": False}
 
 
 def _type(hint: Any, form: Schema | None) -> Schema:
