@@ -40,7 +40,7 @@ _TORCH: Final = """
     Tensor no_grad arange cat stack einsum where empty zeros ones full full_like zeros_like ones_like
     sigmoid tanh minimum maximum exp log sqrt abs sin cos softmax argsort topk cumsum roll flip tril triu
     gather rand_like randn_like rand randn logsumexp outer bool int32 int64 float16 bfloat16 float32
-    float64
+    float64 compiler.is_compiling
 """
 _NN: Final = """
     Module ModuleList Parameter Linear Embedding LayerNorm RMSNorm GroupNorm BatchNorm1d BatchNorm2d
@@ -61,7 +61,7 @@ DOTTED: Final = frozenset(
     {f"torch.{name}" for name in _TORCH.split()}
     | {f"nn.{name}" for name in _NN.split()}
     | {f"F.{name}" for name in _F.split()}
-    | {"nn.init", "math.inf", "math.nan", "math.pi"}
+    | {"nn.init", "torch.compiler", "math.inf", "math.nan", "math.pi"}
 )
 
 #: Methods of a tensor, a module or a list that a text may call on any value.

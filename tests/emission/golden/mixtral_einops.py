@@ -90,12 +90,15 @@ class GroupedLinear(nn.Module):
         self.bias = nn.Parameter(torch.empty(groups, outside)) if bias else None
 
     def forward(self, x, count):
-        if x.dtype == torch.float64:  # grouped_mm has no kernel for it
-            parts = [F.linear(rows, w) for rows, w in zip(x.split(count.tolist()), self.weight)]
-            y = torch.cat(parts)
-        else:
-            ends = count.cumsum(0).to(torch.int32)
-            y = F.grouped_mm(x, self.weight.transpose(1, 2), offs=ends)
+        ends = count.cumsum(0)
+        half = x.dtype in (torch.bfloat16, torch.float16)
+        if half or (x.dtype == torch.float32 and not torch.compiler.is_compiling()):
+            y = F.grouped_mm(x, self.weight.transpose(1, 2), offs=ends.to(torch.int32))
+        else:  # no kernel, or none that torch can trace: every group maps all rows, and keeps its own
+            group = (torch.arange(x.shape[0], device=x.device)[:, None] >= ends).sum(1)
+            y = x.new_zeros(x.shape[0], self.weight.shape[1])
+            for i, weight in enumerate(self.weight):
+                y = torch.where((group == i)[:, None], F.linear(x, weight), y)
         if self.bias is not None:
             y = y + self.bias.repeat_interleave(count, 0, output_size=x.shape[0])
         return y
