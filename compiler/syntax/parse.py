@@ -136,7 +136,8 @@ def _checked(body: B, diagnostics: Diagnostics) -> B:
     for group, what, taken in groups:
         for key in group:
             check_name(key, key.span, diagnostics, what, taken)
-    updates: dict[str, object] = {"nodes": chain(body.nodes, diagnostics)}
+    start = _entrance(body) if body.extends is None else None
+    updates: dict[str, object] = {"nodes": chain(body.nodes, diagnostics, start)}
     for edited in (body.add, body.replace):
         chain(edited, diagnostics)
     if body.insert is not None:
@@ -159,10 +160,23 @@ def _check_spec_names(spec: ModelSpec, diagnostics: Diagnostics) -> None:
             check_name(output, output.span, diagnostics, "an output")
 
 
-def chain(nodes: dict[Key, NodeSpec], diagnostics: Diagnostics) -> dict[Key, NodeSpec]:
-    """The nodes, each knowing the one before it."""
+def _entrance(body: Body) -> Key | None:
+    """The first input that every caller gives: what the first node reads unless it says otherwise."""
+    key: Key
+    for key, written in body.inputs.items():
+        kind = written.get(Key("type", key.span)) if isinstance(written, Map) else written
+        is_given = not isinstance(written, Map) or "default" not in written
+        if is_given and isinstance(kind, Located) and not str(kind.value).endswith("?"):
+            return key
+    return None
+
+
+def chain(
+    nodes: dict[Key, NodeSpec], diagnostics: Diagnostics, start: Key | None = None
+) -> dict[Key, NodeSpec]:
+    """The nodes, each knowing the one before it; the first comes behind the input `start`."""
     out: dict[Key, NodeSpec] = {}
-    previous: Key | None = None
+    previous = start
     for key, node in nodes.items():
         check_name(key, key.span, diagnostics, "a node")
         check_node(node, key, diagnostics)

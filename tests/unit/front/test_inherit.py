@@ -19,7 +19,7 @@ params: {dim: 8, width: =2 * dim}
 variants: {wide: {dim: 16}}
 inputs: {x: "float[B, T, =dim]", mask: "bool[B, T]?"}
 nodes:
-  up: {op: linear, in: x, out: =width}
+  up: {op: linear, out: =width}
   act: {op: activation, fn: relu}
   down: {op: linear, out: =dim}
   pooled: {op: reduce, fn: mean, pattern: "B T D -> B D"}
@@ -55,6 +55,7 @@ def test_implicit_inputs_are_fixed_before_the_verbs(tmp_path: Path) -> None:
     found = graph(
         tmp_path, "insert: {after: act, nodes: {drop: {op: dropout, p: 0.5}}}\nset: {pooled.in: drop}\n"
     )
+    assert wires(found)["up"] == "x", "the first node reads the first required input"
     assert list(wires(found)) == ["up", "act", "drop", "down", "pooled", "kept"]
     assert wires(found)["drop"] == "act.y", "an inserted node reads the one before it"
     assert wires(found)["down"] == "act.y", "and changes no wire that the child does not name"
