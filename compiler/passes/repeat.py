@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from compiler.passes.elaborate import Elaborator
 
 MAX_LAYERS = 4096
+#: What a repeat adds to the names of its expressions.
+INDEX = {"i": "the layer's number", "n": "the number of layers"}
 AT_HELP = 'write a slice "0:3", a list [-1] or a condition "=i % 2 == 0"'
 
 
@@ -42,6 +44,7 @@ def elaborate_repeat(
     """The step of a node with `repeat`."""
     assert spec.repeat is not None
     count = _count(spec.repeat, scope)
+    _check_index(spec, scope)
     earlier = len(scope.diagnostics.items)
     layers = [_layer(spec, i, count, scope) for i in range(count)]
     _check_rules(spec, count, scope)
@@ -110,6 +113,24 @@ def _check_seam(body: Block, carried: str, key: Key, scope: Scope) -> None:
         )
 
 
+def _check_index(spec: NodeSpec, scope: Scope) -> None:
+    """Where a repeat says `i` or `n`, no param of that name is in scope: it would be hidden in silence."""
+    rules = [v for group in (*spec.kinds.values(), *(w.set for w in spec.where)) for v in group.values()]
+    written = [*spec.params.values(), *rules, *(w.at for w in spec.where)]
+    written += [spec.reuse] if spec.reuse is not None else []
+    faults: list[Abort] = []
+    for name, meaning in INDEX.items():
+        hidden = scope.declared(name)
+        uses = _mentions(written, {name}) if hidden is not None else []
+        if hidden is not None and uses:
+            message = f"in a repeat `{name}` is {meaning}, and hides what else has that name"
+            notes = (Note(f"the other `{name}`", hidden),)
+            cure = f"rename the other `{name}`"
+            faults.append(scope.diagnostics.error("bad-name", message, uses[0].span, notes=notes, help=cure))
+    if faults:
+        raise faults[0]
+
+
 def _layer(spec: NodeSpec, i: int, n: int, scope: Scope) -> Layer:
     overlay = scope.layer(i, n)
     kind = _kind(spec, i, n, scope)
@@ -127,21 +148,21 @@ def _layer(spec: NodeSpec, i: int, n: int, scope: Scope) -> Layer:
                 )
             edits[str(path)] = (path, value)
     written = [*spec.params.values(), *(v for _, v in edits.values())]
-    signature = tuple(overlay.value(v) for v in _indexed(written))
+    signature = tuple(overlay.value(v) for v in _mentions(written, INDEX.keys()))
     return Layer(kind, tuple(edits.values()), signature)
 
 
-def _indexed(values: list[Written]) -> list[Located]:
-    """The expressions in a value that mention the layer's index."""
+def _mentions(values: Iterable[Written], names: Set[str]) -> list[Located]:
+    """The expressions in values that mention one of the names."""
     out: list[Located] = []
     for value in values:
         if isinstance(value, Map):
-            out += _indexed(list(value.values()))
+            out += _mentions(value.values(), names)
         elif isinstance(value, Seq):
-            out += _indexed(list(value))
+            out += _mentions(value, names)
         elif isinstance(value.value, str) and value.value.startswith("="):
             try:
-                if free_names(parse_expr(value.value[1:])) & {"i", "n"}:
+                if free_names(parse_expr(value.value[1:])) & names:
                     out.append(value)
             except ExprError:
                 continue  # reported where the value is evaluated

@@ -175,6 +175,12 @@ class Scope:
         own = frozenset(self.given) | self.dims | frozenset(self.fixed)
         return own | (self.outer.visible() if self.outer is not None else frozenset())
 
+    def declared(self, name: str) -> Span | None:
+        """Where the param or `let` of that name has its value, if an expression here may mention one."""
+        if name in self.given:
+            return self.given[name].name_span
+        return self.outer.declared(name) if self.outer is not None else None
+
     def lookup(self, name: str) -> Value:
         """The value of a param, `let` or dim. Raises KeyError if there is none."""
         if name in self.fixed:
