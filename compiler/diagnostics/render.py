@@ -13,10 +13,10 @@ MAX_LINE = 160  # characters of a quoted line
 
 
 def render_all(diagnostics: Sequence[Diagnostic]) -> str:
-    """Every diagnostic, then a count; at most MAX_SHOWN are spelled out."""
+    """Every diagnostic, then a count; those behind the first MAX_SHOWN take a line each."""
     shown = [render(d) for d in diagnostics[:MAX_SHOWN]]
     if len(diagnostics) > MAX_SHOWN:
-        shown.append(f"... and {len(diagnostics) - MAX_SHOWN} more")
+        shown.append("\n".join(_headline(d, placed=True) for d in diagnostics[MAX_SHOWN:]))
     count = len(diagnostics)
     shown.append(f"{count} error{'s' if count != 1 else ''}")
     return "\n\n".join(shown)
@@ -24,7 +24,7 @@ def render_all(diagnostics: Sequence[Diagnostic]) -> str:
 
 def render(diagnostic: Diagnostic) -> str:
     """One diagnostic: headline, quoted source with a caret, notes, help."""
-    lines = [f"error[{diagnostic.code}]: {_clean(diagnostic.message)}"]
+    lines = [_headline(diagnostic)]
     if diagnostic.span is not None:
         lines += _quote(diagnostic.span, diagnostic.label)
     for note in diagnostic.notes:
@@ -34,6 +34,12 @@ def render(diagnostic: Diagnostic) -> str:
     if diagnostic.help:
         lines.append(f"help: {_clean(diagnostic.help)}")
     return "\n".join(lines)
+
+
+def _headline(diagnostic: Diagnostic, placed: bool = False) -> str:
+    span = diagnostic.span if placed else None
+    place = f" {span if span.line else span.file.name}" if span is not None else ""
+    return f"error[{diagnostic.code}]{place}: {_clean(diagnostic.message)}"
 
 
 def render_json(diagnostics: Sequence[Diagnostic]) -> str:

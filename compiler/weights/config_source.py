@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.diagnostics.diagnostic import fail
 from compiler.source.text import SourceFile, Span, display_name
-from compiler.syntax.yaml import Map, parse_yaml
+from compiler.syntax.yaml import Located, Map, Seq, parse_yaml
 from compiler.weights.config_table import ConfigTable, plain, same
 from compiler.weights.library import WeightMap
 from compiler.weights.readers.strict_json import JsonFault, loads
@@ -57,7 +57,7 @@ def whole(tree: Fields, source: Path) -> Span:
 def choose(maps: list[WeightMap], tree: Fields, source: Path) -> WeightMap:
     """The only map whose `match` the config meets."""
     top = {str(key): plain(value) for key, value in tree.items()}
-    architectures = top.get("architectures") or []
+    architectures = _architectures(tree, source)
     typed = [m for m in maps if m.config and _typed(m.config, top)]
     if not isinstance(tree, Map) or not architectures:
         found = (
@@ -93,6 +93,18 @@ def choose(maps: list[WeightMap], tree: Fields, source: Path) -> WeightMap:
         whole(tree, source),
         help="maps read " + ", ".join(known),
     )
+
+
+def _architectures(tree: Fields, source: Path) -> list[str]:
+    """The class names that a config gives. Raises CompileError where they are no list of texts."""
+    written = next((value for key, value in tree.items() if key == "architectures"), None)
+    names = plain(written)
+    if names is None:
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        place = written.span if isinstance(written, Located | Map | Seq) else whole(tree, source)
+        raise fail("wrong-type", f"`architectures` is a list of class names, not {names}", place)
+    return names
 
 
 def _typed(table: ConfigTable, top: Mapping[str, Any]) -> bool:
