@@ -71,6 +71,7 @@ def fetch_weights(place: Repository, file: str | None = None) -> Path:
         reach(place, names[0], wanted)
         for name in COMPANIONS:
             fetch(place, name, wanted)
+            place = place.pinned()
         found = _first(fetch(place, name, wanted) for name in names)
     if found is None:
         raise fail("not-fetched", f"{place} has no {' or '.join(f'`{name}`' for name in names)}", place.span)

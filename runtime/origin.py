@@ -50,7 +50,7 @@ def beside(checkpoint: Path) -> Path:
 
 def library_of(source: str | Path) -> Library:
     """The maps beside a user's spec come before the packaged ones."""
-    path = Path(source)
+    path = Path(source) if is_checkpoint(Path(source)) else Path(locate(source)[0])
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return Library.standard([path.parent, path.parent.parent / "weightmaps"])
     return Library.standard()

@@ -53,7 +53,9 @@ def open_source(
     weights: "default", a file, folder or repository, or None for no weights.
     """
     place = Repository.named(source)
-    here: str | Path = fetch_config(place).parent if place is not None else source
+    here: str | Path = source
+    if place is not None:
+        here, place = fetch_config(place).parent, place.pinned()
     program = compile_spec(here, set=set)
     library = library_of(here)
     if weights is None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Final
 
-from compiler.diagnostics.diagnostic import fail
+from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.syntax.model_spec import ModelSpec
 from compiler.weights.library import Published, WeightMap
 
 #: The label of a spec's own defaults among a map's `files`.
-DEFAULT = "default"
+DEFAULT: Final = "default"
 
 
 def published(maps: Sequence[WeightMap], spec: ModelSpec, variant: str) -> tuple[WeightMap, Published] | None:
@@ -20,20 +21,19 @@ def published(maps: Sequence[WeightMap], spec: ModelSpec, variant: str) -> tuple
     label that no variant has.
     """
     variants = {str(name): values for name, values in spec.variants.items()}
-    own = [m for m in maps if m.spec == spec.spec.value]
-    for map in sorted(own, key=lambda m: not m.default):
+    defaults = [DEFAULT, *(name for name, values in variants.items() if not values)]
+    labels = [variant, *defaults] if variant in ("", *defaults) else [variant]
+    own = sorted((m for m in maps if m.spec == spec.spec.value), key=lambda m: not m.default)
+    _check_labels(own, [DEFAULT, *variants])
+    found = ((m, m.files[label]) for m in own for label in labels if label in m.files)
+    return next(found, None)
+
+
+def _check_labels(maps: Iterable[WeightMap], known: Sequence[str]) -> None:
+    diagnostics = Diagnostics()
+    for map in maps:
         for label, place in map.files.items():
-            if label != DEFAULT and label not in variants:
-                raise fail(
-                    "unknown-field",
-                    f"the spec {map.spec} has no variant `{label}`",
-                    place.span,
-                    help=did_you_mean(label, [DEFAULT, *variants]),
-                )
-        labels = (
-            [variant] if variant else [DEFAULT, *(name for name, values in variants.items() if not values)]
-        )
-        for label in labels:
-            if label in map.files:
-                return map, map.files[label]
-    return None
+            if label not in known:
+                message = f"the spec {map.spec} has no variant `{label}`"
+                diagnostics.error("unknown-field", message, place.span, help=did_you_mean(label, known))
+    diagnostics.check()
