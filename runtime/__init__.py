@@ -1,4 +1,4 @@
-"""Running compiled models: loading, exporting, adapters."""
+"""Running compiled models: loading, exporting, generating, adapters."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from runtime.adapters import load_adapter, merge, save_adapter
     from runtime.exporting import export
+    from runtime.generation.api import generate, stream
     from runtime.loading import load
 
-__all__ = ["export", "load", "load_adapter", "merge", "save_adapter"]
+__all__ = ["export", "generate", "load", "load_adapter", "merge", "save_adapter", "stream"]
 
 #: Where each name is. No module here has the name of a function: importing it would hide the function.
 _HOMES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "export": "runtime.exporting",
+        "generate": "runtime.generation.api",
         "load": "runtime.loading",
         "load_adapter": "runtime.adapters",
         "merge": "runtime.adapters",
         "save_adapter": "runtime.adapters",
+        "stream": "runtime.generation.api",
     }
 )
 

@@ -15,6 +15,12 @@ import pytest
 import compiler
 import runtime
 
+GENERATE = (
+    "model, tokens=None, *, source=None, source_mask=None, mask=None, max_new_tokens, temperature=0.0, "
+    "top_k=None, top_p=None, min_p=None, repetition_penalty=1.0, num_beams=1, length_penalty=1.0, "
+    "eos='model', pad='model', seed=None"
+)
+
 #: Parameters and result, as scripts and notebooks rely on them.
 SIGNATURES: dict[Callable[..., Any], tuple[str, str]] = {
     compiler.compile: ("source, *, set=None", "Program"),
@@ -24,6 +30,8 @@ SIGNATURES: dict[Callable[..., Any], tuple[str, str]] = {
         "source, *, weights='default', dialect=None, weightmap=None, set=None, dtype=None, device=None",
         "nn.Module",
     ),
+    runtime.generate: (GENERATE, "Tensor"),
+    runtime.stream: (GENERATE, "Iterator[Tensor]"),
     runtime.export: ("model, folder, *, to='hf', force=False", "tuple[Path, ...]"),
 }
 
@@ -49,7 +57,7 @@ def test_signatures(function: Callable[..., Any]) -> None:
 
 def test_names() -> None:
     assert set(compiler.__all__) == {"CompileError", "__version__", "build", "compile", "emit"}
-    assert {"export", "load"} <= set(runtime.__all__)
+    assert {"export", "generate", "load", "stream"} <= set(runtime.__all__)
     assert all(hasattr(module, name) for module in (compiler, runtime) for name in module.__all__)
 
 

@@ -1,0 +1,1 @@
+"""Generation: tokens from a compiled model, one after the other."""
