@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from compiler.diagnostics.diagnostic import fail
+from runtime.generation.beams import Search, beam_search
 from runtime.generation.decoder import Decoder
 from runtime.generation.interface import interface_of
 from runtime.generation.options import MODEL, Filters, Ids, Options, check, endings
 from runtime.generation.prompt import check_length, prompt
 from runtime.generation.rules import rules
-from runtime.generation.sampling import choice, steps
+from runtime.generation.sampling import Rule, choice, steps
 
 
 def generate(  # noqa: PLR0913 - what people may ask for, each by name
@@ -65,8 +66,8 @@ def generate(  # noqa: PLR0913 - what people may ask for, each by name
     )
     run = _Run(model, options, tokens, mask, source, source_mask)
     with _evaluating(run.training), torch.inference_mode():
-        length = run.start + sum(1 for _ in run.steps())
-    return run.text[:, :length].clone()
+        found = run.search() if num_beams > 1 else run.sample()
+    return found.clone()
 
 
 def stream(  # noqa: PLR0913 - the same
@@ -99,6 +100,8 @@ def stream(  # noqa: PLR0913 - the same
         pad,
         seed,
     )
+    if num_beams > 1:
+        raise fail("usage", "beams do not stream: the best is known at the end", None, help="use `generate`")
     return _stream(_Run(model, options, tokens, mask, source, source_mask))
 
 
@@ -152,10 +155,28 @@ class _Run:
 
     def steps(self) -> Iterator[Tensor]:
         """One per new token; nothing runs before the first is asked for."""
-        if self.options.num_beams > 1:
-            raise fail("usage", "there is no beam search here yet: `num_beams` stays 1", None)
         text, options = self.text, self.options
-        decoder = Decoder(self.model, self.interface, self.prompt, text.shape[1] - 1)
-        asked = rules(options, self.endings, self.interface.io, self.prompt, text.shape[1])
         choose = choice(options.filters, options.seed, text.device)
-        return steps(decoder, text, self.start, asked, choose, self.endings)
+        return steps(self._decoder(), text, self.start, self._rules(), choose, self.endings)
+
+    def sample(self) -> Tensor:
+        """All of them."""
+        return self.text[:, : self.start + sum(1 for _ in self.steps())]
+
+    def search(self) -> Tensor:
+        """The best of the beams of each row."""
+        options = self.options
+        renormalize = bool(self.interface.io.get("renormalize"))
+        search = Search(options.num_beams, options.length_penalty, renormalize)
+        return beam_search(self._decoder(), self.text, self.start, self._rules(), search, self.endings)
+
+    def _decoder(self) -> Decoder:
+        return Decoder(
+            self.model, self.interface, self.prompt, self.text.shape[1] - 1, self.options.num_beams
+        )
+
+    def _rules(self) -> list[Rule]:
+        mask = self.prompt.mask
+        if mask is not None:
+            mask = mask.repeat_interleave(self.options.num_beams, 0)
+        return rules(self.options, self.endings, self.interface, self.text, self.start, mask)

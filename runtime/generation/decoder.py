@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from compiler.backend.build import program_of
+from runtime.generation.cache import Entry, entries, reorder, spread
 from runtime.generation.interface import MASK, SOURCE, SOURCE_MASK, Interface
 from runtime.generation.prompt import Prompt
 
@@ -15,30 +17,64 @@ class Decoder:
     """Scores [B, V] of the token after `ids`. Each call goes on where the last one ended.
 
     capacity: the most tokens that will be read, prompt included.
+    beams: how often each row will stand from the second call on, after `spread`.
     """
 
-    def __init__(self, model: nn.Module, interface: Interface, prompt: Prompt, capacity: int) -> None:
+    def __init__(
+        self, model: nn.Module, interface: Interface, prompt: Prompt, capacity: int, beams: int = 1
+    ) -> None:
+        self._module: Any = model
         self._call: Any = model
         self._tokens = interface.tokens
-        self._fixed: dict[str, Any] = {}
+        self._capacity = capacity
         self._mask = _whole_mask(prompt.mask, capacity)
-        self.cache: dict[str, Any] | None = None
-        module: Any = model
+        self._fixed: dict[str, Any] = {"last": True} if interface.cached else {}
+        self._cache: dict[str, Any] | None = None
+        self._entries: tuple[Entry, ...] = ()
         if interface.encoder is not None:
-            self._call = module.decode
-            self._fixed |= _encoded(module, interface, prompt)
+            self._call = self._module.decode
+            self._fixed |= _encoded(self._module, interface, prompt)
+        self._beams = beams
         if interface.cached:
-            self.cache = module.new_cache(prompt.tokens.shape[0], capacity)
-            self._fixed |= {"cache": self.cache, "last": True}
+            batch, length = prompt.tokens.shape
+            self._new_cache(batch, capacity if beams == 1 else length)
 
     def __call__(self, ids: Tensor) -> Tensor:
         """ids: int[B, L], all tokens so far."""
-        new = ids if self.cache is None else ids[:, self.cache["past"] :]
+        new = ids if self._cache is None else ids[:, self._cache["past"] :]
         if self._mask is not None:
             self._fixed[MASK] = self._mask[:, : ids.shape[1]]
         out = self._call(**{self._tokens: new}, **self._fixed)
         logits: Tensor = out if isinstance(out, Tensor) else out.logits
         return logits[:, -1]
+
+    def spread(self) -> None:
+        """From here on every row stands as often as there are beams, one behind the other."""
+        times = self._beams
+        for name, value in self._fixed.items():
+            if isinstance(value, Tensor):
+                self._fixed[name] = value.repeat_interleave(times, 0)
+        if self._mask is not None:
+            self._mask = self._mask.repeat_interleave(times, 0)
+        if self._cache is not None:
+            old, past = self._entries, self._cache["past"]
+            self._new_cache(self._batch * times, self._capacity)
+            spread(old, self._entries, past, times)
+            self._cache["past"] = past
+
+    def reorder(self, sources: list[int]) -> None:
+        """Row i goes on from what row sources[i] has read; rows that go on from themselves cost nothing."""
+        rows = [row for row, source in enumerate(sources) if row != source]
+        if rows and self._cache is not None:
+            device = next(self._module.parameters()).device
+            index = torch.tensor([rows, [sources[row] for row in rows]], device=device)
+            reorder(self._entries, self._cache["past"], index[0], index[1])
+
+    def _new_cache(self, batch: int, capacity: int) -> None:
+        self._batch = batch
+        self._cache = self._module.new_cache(batch, capacity)
+        self._fixed["cache"] = self._cache
+        self._entries = entries(self._cache, program_of(self._module))
 
 
 def _whole_mask(mask: Tensor | None, capacity: int) -> Tensor | None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 import torch
 from torch import Tensor
 
+from compiler.diagnostics.diagnostic import fail
 from compiler.ir.values import Value
 from runtime.generation.filters import (
     allow_only,
@@ -16,23 +16,26 @@ from runtime.generation.filters import (
     forbid_word,
     penalise,
 )
+from runtime.generation.interface import Interface
 from runtime.generation.options import Endings, Options
-from runtime.generation.prompt import Prompt
 from runtime.generation.sampling import Rule
 
 
 def rules(
-    options: Options, endings: Endings, io: Mapping[str, Value], prompt: Prompt, total: int
+    options: Options, endings: Endings, interface: Interface, text: Tensor, start: int, mask: Tensor | None
 ) -> list[Rule]:
-    """In the order in which transformers applies them. total: the longest that a sequence becomes."""
+    """In the order in which transformers applies them.
+
+    text: int[B, total], as long as a sequence may become; start: where the prompt ends; mask: of the prompt.
+    """
     found: list[Rule] = []
-    device, start = prompt.tokens.device, prompt.tokens.shape[1]
+    io, total = interface.io, text.shape[1]
 
     def ids(value: Value) -> Tensor:
-        return torch.tensor(value if isinstance(value, tuple) else (value,), device=device)
+        return _ids(value, interface, text.device)
 
     if options.repetition_penalty != 1:
-        found.append(_Penalty(options.repetition_penalty, prompt.mask))
+        found.append(_Penalty(options.repetition_penalty, mask))
     if io.get("no_repeat_ngram"):
         found.append(partial(forbid_repeats, size=io["no_repeat_ngram"]))
     words = [word for word in io.get("bad_words") or () if not (len(word) == 1 and word[0] in endings.eos)]
@@ -49,6 +52,19 @@ def rules(
         begin = start + 1 if start == 1 and io.get("forced_start") is not None else start
         found.append(_At(range(begin, begin + 1), ids(io["begin_suppress"]), only=False))
     return found
+
+
+def _ids(value: Value, interface: Interface, device: torch.device) -> Tensor:
+    ids = value if isinstance(value, tuple) else (value,)
+    if interface.vocab is not None and max(ids) >= interface.vocab:
+        raise fail(
+            "usage",
+            f"`io` of the spec {interface.spec} names the token {max(ids)}, "
+            f"its vocabulary goes from 0 to {interface.vocab - 1}",
+            None,
+            help="set what does not fit to null: `io.forced_eos`, `io.suppress`, ...",
+        )
+    return torch.tensor(ids, device=device)
 
 
 class _Penalty:
