@@ -6,10 +6,11 @@ It is draft 7, which yaml-language-server reads. `check` may refuse what it admi
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from compiler.passes.initial import FROM, INITS
-from compiler.passes.io import IO
+from compiler.passes.io_keys import IO, IoKey
 from compiler.schema.ops import EXPRESSION, Schema, op_names, op_nodes
 from compiler.syntax.model_spec import (
     NODE_FORMS,
@@ -43,7 +44,7 @@ def spec_schema() -> Schema:
     node = _fields(NodeSpec)
     common = {name: node[name] for name in _OP_FIELDS}
     definitions = {_key(model): _object(model) for model in models}
-    definitions[_key(ModelSpec)]["properties"]["io"] = _io()
+    definitions[_key(ModelSpec)]["properties"]["io"] = _io(IO)
     definitions[_key(BlockSpec) + "_document"] = {**_object(BlockSpec), "required": ["block"]}
     return {
         "$schema": DRAFT,
@@ -92,12 +93,19 @@ def _fields(model: type[Syntax]) -> Schema:
     return found
 
 
-def _io() -> Schema:
-    """The keys of `io`, each with what it is for."""
-    keys = {
-        name: {"description": f"{key.meaning} {key.kind.capitalize()}, or null."} for name, key in IO.items()
-    }
+def _io(known: Mapping[str, IoKey]) -> Schema:
+    """The keys of `io`, or of a table in it, each with what it is for."""
+    keys = {name: _io_key(key) for name, key in known.items()}
     return {"type": "object", "properties": keys, "additionalProperties": False}
+
+
+def _io_key(key: IoKey) -> Schema:
+    said = f"{key.meaning} {key.kind.capitalize()}, or null."
+    return (
+        {"description": said}
+        if not key.fields
+        else {"description": said, "anyOf": [_io(key.fields), {"type": "null"}]}
+    )
 
 
 def _type(hint: Any, form: Schema | None) -> Schema:
