@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 
-def nearest(name: str, candidates: Iterable[str], limit: int = 1) -> list[str]:
+def nearest(name: str, candidates: Iterable[str], limit: int = 1, likeness: float = 0.6) -> list[str]:
     """The candidates closest to `name`, best first; empty when none is close."""
     by_lower = {c.lower(): c for c in candidates}
-    found = get_close_matches(name.lower(), by_lower, n=limit, cutoff=0.6)
+    found = get_close_matches(name.lower(), by_lower, n=limit, cutoff=likeness)
     return [by_lower[f] for f in found]
 
 

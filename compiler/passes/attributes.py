@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.diagnostics.diagnostic import Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import Attr
 from compiler.ir.opdef import AttrDecl, OpDef
 from compiler.ir.values import Value, spell
+from compiler.passes.origins import follow
 from compiler.passes.scope import Scope
 from compiler.passes.targets import Target
 from compiler.source.text import Span
@@ -55,10 +56,12 @@ def _attr(
         return Attr(_expr(found, scope, inputs), found.span)
     value = scope.value(found)
     if decl.choices and value not in decl.choices:
+        place, _ = follow(found, scope)
         raise scope.diagnostics.error(
             "bad-value",
             f"`{decl.name}` of op `{op.name}` cannot be `{spell(value)}`",
-            found.span,
+            place.span,
+            notes=(Note(f"`{decl.name}` stands here", found.span),) if place is not found else (),
             help=did_you_mean(str(value), decl.choices),
         )
     return Attr(value, found.span)

@@ -10,6 +10,7 @@ from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import Attr, Block, InputPort, Node, OpNode, Ref, SameNode, UseNode
 from compiler.ir.values import Value
 from compiler.passes.attributes import attributes
+from compiler.passes.origins import origins
 from compiler.passes.repeat import elaborate_repeat
 from compiler.passes.scope import Binding, Given, Scope
 from compiler.passes.signature import InputDecl, check_param, dim_names, input_decls, param_decls
@@ -261,6 +262,7 @@ class Elaborator:
                 "wrong-type",
                 "`when` is true or false, decided by params",
                 written.span,
+                notes=origins(written, scope),
                 help="the one run-time condition is `=present(input)`",
             )
         return value

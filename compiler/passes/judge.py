@@ -16,7 +16,7 @@ from compiler.ir.typed import TypedBlock, TypedNode
 from compiler.ir.types import TensorType
 from compiler.ir.values import Residual, Value, spell
 from compiler.passes.initial import init_fault
-from compiler.syntax.names import ADDED_METHODS, MODULE_ATTRIBUTES
+from compiler.syntax.names import ADDED_METHODS, MODULE_ATTRIBUTES, is_identifier
 
 MAX_ELEMENTS = 2**40
 
@@ -89,7 +89,9 @@ def kind_fault(decl: AttrDecl, value: Value) -> KindFault | None:
         return None
     if decl.kind in ("size", "sizes", "int") and isinstance(value, Fraction | float):
         return KindFault("bad-dim", f"`{decl.name}` is {spell(value)}, which is no whole number")
-    return KindFault("wrong-type", f"`{decl.name}` is {what}, not `{spell(value)}`")
+    is_word = isinstance(value, str) and decl.kind not in ("str", "pattern") and is_identifier(value)
+    cure = f"write `={value}` for the value of a param" if is_word else ""
+    return KindFault("wrong-type", f"`{decl.name}` is {what}, not `{spell(value)}`", cure)
 
 
 def check_weights(node: Node, weights: tuple[Weight, ...], diagnostics: Diagnostics) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note, fail
 from compiler.diagnostics.suggest import did_you_mean
+from compiler.ops.table import OPS
 from compiler.source.paths import packaged, search_folders
 from compiler.source.text import SourceFile, Span, display_name
 from compiler.syntax.model_spec import BlockSpec
@@ -51,6 +52,13 @@ class Library:
                 return self._parsed(paths[0]).blocks[name]
         raise self._unknown(name, span, own, diagnostics)
 
+    def has_block(self, name: str, home: SourceFile) -> bool:
+        """Whether `block` would find one."""
+        own = self._files.get(home.path) if home.path is not None else None
+        return (own is not None and name in own.blocks) or any(
+            name in self._index(folder) for folder in self._block_folders(home)
+        )
+
     def private_blocks(self, file: SourceFile) -> dict[str, BlockSpec]:
         """The blocks of a file's further documents."""
         own = self._files.get(file.path) if file.path is not None else None
@@ -59,9 +67,9 @@ class Library:
     def _unknown(self, name: str, span: Span, own: ParsedFile | None, diagnostics: Diagnostics) -> Abort:
         known = {n for folder in self._block_folders(span.file) for n in self._index(folder)}
         known |= set(own.blocks) if own is not None else set()
-        return diagnostics.error(
-            "unknown-block", f"there is no block `{name}`", span, help=did_you_mean(name, known)
-        )
+        is_op = name in OPS
+        cure = f"`{name}` is an op: write `op: {name}`" if is_op else did_you_mean(name, known)
+        return diagnostics.error("unknown-block", f"there is no block `{name}`", span, help=cure)
 
     def _block_folders(self, home: SourceFile) -> list[Path]:
         folders: list[Path] = []

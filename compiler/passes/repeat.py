@@ -11,6 +11,7 @@ from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import Block, RepeatNode
 from compiler.ir.values import Residual, Value, spell
 from compiler.passes.layers import united
+from compiler.passes.origins import origins
 from compiler.passes.paths import set_in_node
 from compiler.passes.scope import Scope
 from compiler.passes.steps import Built, Instance, Step, built, join
@@ -101,6 +102,7 @@ def _count(written: Written, scope: Scope) -> int:
             "bad-repeat",
             f"a repeat needs a whole number from 1 to {MAX_LAYERS}, not `{spell(value)}`",
             written.span,
+            notes=origins(written, scope),
             help="the count closes over params only" if isinstance(value, Residual) else "",
         )
     return value
@@ -120,7 +122,8 @@ def _check_index(spec: NodeSpec, scope: Scope) -> None:
     written += [spec.reuse] if spec.reuse is not None else []
     faults: list[Abort] = []
     for name, meaning in INDEX.items():
-        hidden = scope.declared(name)
+        holder = scope.holder(name)
+        hidden = holder.given[name].name_span if holder is not None else None
         uses = _mentions(written, {name}) if hidden is not None else []
         if hidden is not None and uses:
             message = f"in a repeat `{name}` is {meaning}, and hides what else has that name"

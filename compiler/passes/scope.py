@@ -10,6 +10,7 @@ from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import Ref
 from compiler.ir.values import DimName, Record, Residual, Value, ValueFault, evaluate
+from compiler.passes.origins import origins
 from compiler.source.text import Span
 from compiler.syntax.expr import ExprError, Name, parse_expr
 from compiler.syntax.model_spec import BlockSpec, NodeSpec
@@ -152,8 +153,10 @@ class Scope:
             span = written.part(error.start + 1, error.end + 1)
             raise self.diagnostics.error("expr-syntax", error.message, span, help=error.help) from None
         except ValueFault as fault:
+            cure = _exactness(str(fault))
+            notes = origins(written, self)
             raise self.diagnostics.error(
-                "expr-value", str(fault), written.span, help=_exactness(str(fault))
+                "expr-value", str(fault), written.span, notes=notes, help=cure
             ) from None
 
     def _unknown(self, name: str, span: Span, inputs: frozenset[str]) -> Abort:
@@ -175,11 +178,11 @@ class Scope:
         own = frozenset(self.given) | self.dims | frozenset(self.fixed)
         return own | (self.outer.visible() if self.outer is not None else frozenset())
 
-    def declared(self, name: str) -> Span | None:
-        """Where the param or `let` of that name has its value, if an expression here may mention one."""
-        if name in self.given:
-            return self.given[name].name_span
-        return self.outer.declared(name) if self.outer is not None else None
+    def holder(self, name: str) -> Scope | None:
+        """The scope whose param or `let` of that name an expression here mentions, if it mentions one."""
+        if name in self.fixed or (name in self.dims and name not in self.given):
+            return None
+        return self if name in self.given else self.outer.holder(name) if self.outer is not None else None
 
     def lookup(self, name: str) -> Value:
         """The value of a param, `let` or dim. Raises KeyError if there is none."""

@@ -9,10 +9,12 @@ from compiler.diagnostics.diagnostic import Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.dims import Dim
 from compiler.ir.values import Residual, Value, spell
+from compiler.passes.origins import origins
 from compiler.passes.scope import Closure, Scope
 from compiler.source.text import Span
 from compiler.syntax.expr import ExprError, free_names
 from compiler.syntax.model_spec import Body
+from compiler.syntax.names import is_identifier
 from compiler.syntax.parse import is_block_value
 from compiler.syntax.schema import describe
 from compiler.syntax.types import TypePattern, parse_type
@@ -163,7 +165,8 @@ def kind_of(value: Value) -> str | None:
 def check_param(decl: ParamDecl, scope: Scope, default: Value) -> None:
     """The value that a param has been given has its declared type, or that of its default."""
     value = scope.lookup(decl.name)
-    span = scope.given[decl.name].span
+    given = scope.given[decl.name]
+    span = given.span
     kind = decl.kind or kind_of(default)
     found = kind_of(value)
     if value is None and not decl.nullable and decl.kind is None and default is not None and kind is not None:
@@ -178,7 +181,11 @@ def check_param(decl: ParamDecl, scope: Scope, default: Value) -> None:
             "wrong-type",
             f"the param `{decl.name}` of {scope.title} is {_article(kind)}, not `{spell(value)}`",
             span,
-            notes=(Note("declared here", decl.span),) if decl.span is not span else (),
+            notes=(
+                *origins(given.value, given.scope),
+                *((Note("declared here", decl.span),) if decl.span is not span else ()),
+            ),
+            help=_cure(kind, value),
         )
     elif decl.limits is not None:
         _check_limits(decl, value, scope, span)
@@ -202,7 +209,20 @@ def _check_limits(decl: ParamDecl, value: Value, scope: Scope, span: Span) -> No
         wrong = f"at most {limits['max']}"
     if wrong:
         scope.unset.add(decl.name)
-        scope.diagnostics.error("bad-value", f"`{decl.name}` is {wrong}, not `{spell(value)}`", span)
+        given = scope.given[decl.name]
+        message = f"`{decl.name}` is {wrong}, not `{spell(value)}`"
+        scope.diagnostics.error("bad-value", message, span, notes=origins(given.value, given.scope))
+
+
+def _cure(kind: str | None, value: Value) -> str:
+    """The slip that a word in place of a number or a truth value most often is."""
+    if kind == "bool" and value in ("yes", "no", "on", "off", "True", "False"):
+        return (
+            f"write `{str(value in ('yes', 'on', 'True')).lower()}`: YAML 1.2 knows `true` and `false` only"
+        )
+    if kind in ("int", "float", "bool") and isinstance(value, str) and is_identifier(value):
+        return f"write `={value}` for the value of a param"
+    return ""
 
 
 def _article(kind: str | None) -> str:

@@ -11,6 +11,7 @@ from compiler.ir.opdef import OpDef
 from compiler.ir.values import spell
 from compiler.passes.inherit import flatten
 from compiler.passes.library import Library
+from compiler.passes.origins import follow
 from compiler.passes.scope import Closure, Given, Scope
 from compiler.passes.wiring import Site
 from compiler.source.text import Span
@@ -73,8 +74,8 @@ class Targets:
             self._collect(node, scope, given)
             if node.op is not None:
                 return Target(tuple(sites), given, op=self._op(node.op))
-            use = node.use
-            assert use is not None
+            assert node.use is not None
+            use, scope = follow(node.use, scope)
             value = scope.value(use)
             if isinstance(value, Closure):
                 node, scope = value.node, value.scope
@@ -100,14 +101,12 @@ class Targets:
             given[str(key)] = Given(value, scope, key)
 
     def _op(self, name: Located) -> OpDef:
-        op = self.ops.get(str(name.value))
+        word = str(name.value)
+        op = self.ops.get(word)
         if op is None:
-            raise self.diagnostics.error(
-                "unknown-op",
-                f"there is no op `{name.value}`",
-                name.span,
-                help=did_you_mean(str(name.value), self.ops),
-            )
+            is_block = self.library.has_block(word, name.span.file)
+            cure = f"`{word}` is a block: write `use: {word}`" if is_block else did_you_mean(word, self.ops)
+            raise self.diagnostics.error("unknown-op", f"there is no op `{word}`", name.span, help=cure)
         return op
 
     def _block(self, name: str, span: Span, scope: Scope) -> tuple[BlockSpec, Scope | None]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from compiler.diagnostics.diagnostic import Diagnostics, Note, fail
-from compiler.diagnostics.suggest import did_you_mean
+from compiler.diagnostics.suggest import nearest
 from compiler.source.text import SourceFile, Span
 from compiler.syntax.model_spec import NODE_FORMS, BlockSpec, Body, ModelSpec, NodeSpec
 from compiler.syntax.names import (
@@ -107,11 +107,9 @@ def check_node(node: NodeSpec, key: Key | None, diagnostics: Diagnostics) -> Non
         return
     if forms[0] != "op" and node.attrs:
         for attr in node.attrs:
-            cure = (
-                did_you_mean(attr, NodeSpec.keys())
-                if forms[0] == "same_as"
-                else "params of a block stand under `with:`"
-            )
+            near = nearest(attr, NodeSpec.keys(), likeness=0.8)
+            slip = f"did you mean `{near[0]}`? " if near else ""
+            cure = slip + "params of a block stand under `with:`"
             diagnostics.error("unknown-field", f"unknown field `{attr}`", attr.span, help=cure)
     if node.repeat is None:
         for field in ("kinds", "order", "tail", "where", "reuse"):

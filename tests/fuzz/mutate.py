@@ -80,7 +80,7 @@ def mutate(documents: list[Tree], rng: random.Random) -> list[Tree]:
 
 def scribble(text: str, rng: random.Random) -> str:
     """A copy of the text itself with characters changed."""
-    for _ in range(rng.choice((1, 1, 2, 5))):
+    for _ in range(rng.choice((1, 1, 2, 5)) if text else 0):
         at = rng.randrange(len(text))
         width = rng.choice((0, 1, 1, 3, 20))
         new = rng.choice(("", "", " ", "\n", "\t", "{", "}", "[", "]", ":", ",", "'", '"', "=", "#", "&a ",
