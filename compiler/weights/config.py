@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from compiler.diagnostics.diagnostic import Diagnostics, Note
+from compiler.diagnostics.diagnostic import Abort, Diagnostics, Note
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.source.text import Span
 from compiler.syntax.weightmap import Data
@@ -124,19 +124,21 @@ class _Reading:
         for path, data in self.table.fixed.items():
             leaf = self.leaves.get(path)
             self.used.add(path)
-            if leaf is None and path not in self.table.write:
-                continue
-            wanted = [self._data(item) for item in (data if isinstance(data, Seq) else [data])]
-            if leaf is None:
-                self.diagnostics.error(
-                    "config-value",
-                    f"the config has no `{path}`; the spec {self.map.spec} has {word(wanted[0])} built in",
-                    self.span,
-                    notes=(Note("which silence does not mean", path.span),),
-                )
-                continue
-            if any(same(leaf.value, value) for value in wanted):
-                continue
+            if leaf is not None or path in self.table.write:
+                with self.diagnostics.recover():
+                    self._hold(path, leaf, data)
+
+    def _hold(self, path: Key, leaf: Leaf | None, data: Data) -> None:
+        """The config must say what the spec has built in."""
+        wanted = [self._data(item) for item in (data if isinstance(data, Seq) else [data])]
+        if leaf is None:
+            self.diagnostics.error(
+                "config-value",
+                f"the config has no `{path}`; the spec {self.map.spec} has {word(wanted[0])} built in",
+                self.span,
+                notes=(Note("which silence does not mean", path.span),),
+            )
+        elif not any(same(leaf.value, value) for value in wanted):
             self._error(
                 f"`{path}` is {word(leaf.value)}; the spec {self.map.spec} has {word(wanted[0])} built in",
                 leaf,
@@ -204,9 +206,16 @@ class _Reading:
         )
 
     def _data(self, data: Data) -> Any:
-        if isinstance(data, Located) and isinstance(data.value, str) and data.value.startswith("="):
-            return evaluate_text(data, self.params, self.diagnostics)
-        return plain(data)
+        """A value of the map. Raises Abort; in silence where a key that gives a param may be at fault."""
+        if not (isinstance(data, Located) and isinstance(data.value, str) and data.value.startswith("=")):
+            return plain(data)
+        here = Diagnostics()
+        try:
+            return evaluate_text(data, self.params, here)
+        except Abort:
+            if not self.diagnostics.items:
+                self.diagnostics.items += here.items
+            raise
 
     def _give(self, param: str, value: Any, leaf: Leaf) -> None:
         """Set a param; keys that give the same one must agree."""

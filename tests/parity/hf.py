@@ -22,6 +22,7 @@ from transformers.models.mistral.modeling_mistral import MistralRMSNorm
 from transformers.models.mixtral.modeling_mixtral import MixtralRMSNorm
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 from transformers.models.qwen3.modeling_qwen3 import Qwen3RMSNorm
+from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 transformers.logging.set_verbosity_error()
 transformers.utils.logging.disable_progress_bar()
@@ -74,7 +75,7 @@ def without_casts() -> Iterator[None]:
 
     softmax, whole_loss = F.softmax, loss_utils.ForCausalLMLoss
     with pytest.MonkeyPatch.context() as patch:
-        for kind in (LlamaRMSNorm, MistralRMSNorm, MixtralRMSNorm, Qwen2RMSNorm, Qwen3RMSNorm):
+        for kind in (LlamaRMSNorm, MistralRMSNorm, MixtralRMSNorm, Qwen2RMSNorm, Qwen3RMSNorm, T5LayerNorm):
             patch.setattr(kind, "forward", norm)
         patch.setattr(Gemma2RMSNorm, "forward", norm_from_one)
         patch.setitem(loss_utils.LOSS_MAPPING, "ForCausalLM", loss)
