@@ -12,8 +12,20 @@ if TYPE_CHECKING:
     from runtime.exporting import export
     from runtime.generation.api import generate, stream
     from runtime.loading import load
+    from runtime.text.load import load_tokenizer
+    from runtime.text.streaming import stream_text
 
-__all__ = ["export", "generate", "load", "load_adapter", "merge", "save_adapter", "stream"]
+__all__ = [
+    "export",
+    "generate",
+    "load",
+    "load_adapter",
+    "load_tokenizer",
+    "merge",
+    "save_adapter",
+    "stream",
+    "stream_text",
+]
 
 #: Where each name is. No module here has the name of a function: importing it would hide the function.
 _HOMES: Final[Mapping[str, str]] = MappingProxyType(
@@ -22,9 +34,11 @@ _HOMES: Final[Mapping[str, str]] = MappingProxyType(
         "generate": "runtime.generation.api",
         "load": "runtime.loading",
         "load_adapter": "runtime.adapters",
+        "load_tokenizer": "runtime.text.load",
         "merge": "runtime.adapters",
         "save_adapter": "runtime.adapters",
         "stream": "runtime.generation.api",
+        "stream_text": "runtime.text.streaming",
     }
 )
 

@@ -15,7 +15,11 @@ MAX_FILE, MAX_FUNCTION, MAX_PARAMETERS = 400, 60, 8
 #: Functions that take any keyword.
 FOREIGN = {("compiler/ir/code.py", "code")}  # names the holes of a template
 #: What people may ask for, each by name.
-ASKED = {("runtime/generation/api.py", "generate"), ("runtime/generation/api.py", "stream")}
+ASKED = {
+    ("runtime/generation/api.py", "generate"),
+    ("runtime/generation/api.py", "stream"),
+    ("runtime/text/streaming.py", "stream_text"),
+}
 #: Text that models carry; how many inputs a tensor function has is the model's affair.
 CARRIED = "compiler/backend/library.py"
 
