@@ -37,6 +37,14 @@ def test_links_lead_somewhere(name: str) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def test_decisions_are_numbered() -> None:
+    """From 0001 on without gaps, each number in the name of the file and in its heading."""
+    pages = sorted((clone.ROOT / "docs" / "adr").iterdir())
+    assert [page.name[:5] for page in pages] == [f"{n:04}-" for n in range(1, len(pages) + 1)]
+    for page in pages:
+        assert page.read_text(encoding="utf-8").startswith(f"# {page.name[:4]}. ")
+
+
 def test_differences_are_seen() -> None:
     step = Step("c", "a\n...\nz\n")
     assert step.fault("a\nz\n", 0) == step.fault("a\nb\nc\nz\n", 0) == ""
