@@ -97,11 +97,7 @@ class _Inference:
                 check_member_name(node, typed, self.diagnostics)
                 here.nodes[node.name] = typed
                 here.spans[node.name] = node.span
-                for found in (
-                    *typed.outputs.values(),
-                    *(TensorType(w.dtype, w.shape) for w in typed.weights),
-                ):
-                    check_size(found, node, self.diagnostics)
+                check_size(typed, self.diagnostics)
                 for port_name, found in typed.outputs.items():
                     here.types[Ref(node.name, port_name)] = found
         check_source(here.nodes, self.diagnostics)
@@ -232,6 +228,8 @@ class _Inference:
             flops = op.cost(call, typing)
         except OpFault as fault:
             notes = input_notes(node, here.types, here.spans)
+            if fault.attr in action.attrs:
+                notes = (*value_notes(action.attrs[fault.attr].span, here.block, here.binder), *notes)
             raise op_fault(fault, node, action, notes, self.diagnostics) from None
         weights = tuple(w for w in typing.weights if w.name not in action.shares)
         check_weights(node, weights, self.diagnostics)

@@ -107,13 +107,14 @@ def check_weights(node: Node, weights: tuple[Weight, ...], diagnostics: Diagnost
             raise diagnostics.error("bad-value", message, node.span)
 
 
-def check_size(found: TensorType, node: Node, diagnostics: Diagnostics) -> None:
-    """A tensor whose fixed axes alone make it larger than any machine is a fault."""
-    fixed = 1
-    for size in found.shape:
-        fixed *= size.constant or 1
-    if fixed > MAX_ELEMENTS:
-        diagnostics.error("too-large", f"`{node.name}` is {found}: more than 2^40 elements", node.span)
+def check_size(typed: TypedNode, diagnostics: Diagnostics) -> None:
+    """A tensor whose fixed axes alone make it larger than any machine is a fault, told once for a node."""
+    weights = [TensorType(w.dtype, w.shape) for w in typed.weights]
+    for found in (*typed.outputs.values(), *weights):
+        if math.prod(size.constant or 1 for size in found.shape) > MAX_ELEMENTS:
+            message = f"`{typed.node.name}` is {found}: more than 2^40 elements"
+            diagnostics.error("too-large", message, typed.node.span)
+            return
 
 
 def check_member_name(node: Node, typed: TypedNode, diagnostics: Diagnostics) -> None:
