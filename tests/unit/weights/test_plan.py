@@ -202,6 +202,43 @@ def test_choice_by_coverage(tmp_path: Path) -> None:
         choose(library, table, maps.theirs({}), "three")
 
 
+def test_a_choice_tells_what_is_wrong_with_the_maps_themselves(tmp_path: Path) -> None:
+    """Not that several maps read the file: a map that cannot be read off compares no names."""
+
+    def write(name: str, rule: str) -> None:
+        text = f"weightmap: 1\nspec: toy\ndialect: {name}\nindex: {{i: =two}}\nrules: ['{rule}']\n"
+        (tmp_path / f"toy.{name}.yaml").write_text(text)
+
+    write("one", "b.{i} <> a.{i}")
+    write("two", "c.{i} <> a.{i}")
+    table, header = maps.ours({"a": (2,)}), maps.theirs({"a": (2,)})
+    with pytest.raises(CompileError) as caught:
+        choose(Library((tmp_path,)), table, header)
+    assert [(d.code, str(d.span)) for d in caught.value.diagnostics] == [
+        ("expr-name", f"{tmp_path}/toy.{name}.yaml:4:13") for name in ("one", "two")
+    ]
+    maps.write(tmp_path, "rules: ['b <> a']\n")
+    with pytest.raises(CompileError, match="there is no param `two`"):
+        choose(Library((tmp_path,)), table, header)
+    maps.write(tmp_path, "rules: ['a <> a']\n")
+    assert choose(Library((tmp_path,)), table, header).name == "toy.hf"
+
+
+def test_a_choice_between_maps_of_the_same_names_is_by_shape(tmp_path: Path) -> None:
+    for name, rule in (("one", "a <> a"), ("two", "a <> a as i o -> o i")):
+        text = f"weightmap: 1\nspec: toy\ndialect: {name}\nrules: ['{rule}']\n"
+        (tmp_path / f"toy.{name}.yaml").write_text(text)
+    library, table = Library((tmp_path,)), maps.ours({"a": (2, 3)})
+    assert choose(library, table, maps.theirs({"a": (2, 3)})).name == "toy.one"
+    assert choose(library, table, maps.theirs({"a": (3, 2)})).name == "toy.two"
+    with pytest.raises(CompileError) as caught:
+        choose(library, table, maps.theirs({"a": (5, 3)}))
+    assert [d.code for d in caught.value.diagnostics] == ["key-mismatch", "key-mismatch"]
+    square = maps.ours({"a": (2, 2)})
+    with pytest.raises(CompileError, match=r"several maps read model.safetensors: toy.one, toy.two"):
+        choose(library, square, maps.theirs({"a": (2, 2)}))
+
+
 def test_a_spec_without_a_map_uses_its_parents(tmp_path: Path) -> None:
     maps.write(tmp_path, "rules: ['a <> a']\n")
     library = Library((tmp_path,))
