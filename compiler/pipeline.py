@@ -15,6 +15,7 @@ from compiler.ir.typed import TypedGraph
 from compiler.ops.text.styles import STYLES
 from compiler.passes.hoist import hoist
 from compiler.passes.infer_shapes import infer_shapes
+from compiler.passes.io import SECTION as IO_SECTION
 from compiler.passes.library import Library
 from compiler.passes.lower import lower
 from compiler.passes.overrides import parse_overrides
@@ -99,7 +100,7 @@ def locate(source: str | Path) -> tuple[str | Path, str, dict[str, Any]]:
         from compiler.weights.config import recognise
 
         found = recognise(path)
-        return found.spec, "", dict(found.set)
+        return found.spec, "", {**found.set, **({IO_SECTION: dict(found.io)} if found.io else {})}
     text = str(source)
     if isinstance(source, Path):
         return source, "", {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +15,9 @@ from compiler.diagnostics.diagnostic import fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.program import Program
 from compiler.passes.blockdata import block_params
-from compiler.weights.config_write import write_config
+from compiler.passes.io import every_setting
+from compiler.weights.config_source import CONFIG, GENERATION
+from compiler.weights.config_write import write_config, write_generation
 from compiler.weights.library import Library, WeightMap
 from compiler.weights.load_plan import LoadPlan
 from compiler.weights.plan import plan_export
@@ -27,7 +30,7 @@ from runtime.loading import plan_of
 
 def export(model: nn.Module, folder: str | Path, *, to: str = "hf", force: bool = False) -> tuple[Path, ...]:
     """Write a module as a checkpoint folder of another project: model.safetensors and, where it
-    has one, config.json.
+    has them, config.json and generation_config.json.
 
     to: a dialect of the module's spec. A module that was loaded from that dialect gives back the names it
     came with. Returns the files. Raises CompileError for a dialect that is only read,
@@ -40,8 +43,16 @@ def export(model: nn.Module, folder: str | Path, *, to: str = "hf", force: bool 
     extra: dict[str, bytes] = {}
     if map.config is not None:
         config = write_config(map, program.table, block_params(program))
-        extra["config.json"] = (json.dumps(config, indent=2, sort_keys=True) + "\n").encode()
+        if map.generation is not None:
+            settings = write_generation(map, every_setting(program.typed.graph.io))
+            config = {**{key: settings[key] for key in map.generation.shared if key in settings}, **config}
+            extra[GENERATION] = _json({key: value for key, value in settings.items() if value is not None})
+        extra[CONFIG] = _json(config)
     return write_safetensors(Path(folder), _stream(plan, model), extra=extra, force=force)
+
+
+def _json(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _map(program: Program, dialect: str) -> WeightMap:

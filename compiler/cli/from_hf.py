@@ -27,11 +27,14 @@ def run(options: argparse.Namespace) -> int:
     from compiler.weights.config import recognise
 
     found = recognise(options.folder)
-    default = compile_spec(found.spec).table.values
+    packaged = compile_spec(found.spec)
+    default, own = packaged.table.values, packaged.typed.graph.io
     name = options.name or re.sub(r"\W+", "_", options.folder.resolve().stem).strip("_").lower()
     if not name[:1].isalpha() or name == found.spec:
         name = f"{found.spec}_{name}"
-    compile_spec(found.spec, set=dict(found.set))  # what is printed is proved to compile
+    compile_spec(
+        found.spec, set={**found.set, **({"io": dict(found.io)} if found.io else {})}
+    )  # what is printed is proved to compile
     lines = [
         f"spec: {name}",
         f"extends: {found.spec}",
@@ -43,8 +46,15 @@ def run(options: argparse.Namespace) -> int:
     if changed:
         lines.append("params:")
         lines += [f"  {key}: {_written(value, found.set)}" for key, value in changed.items()]
+    told = {k: v for k, v in found.io.items() if v != _plain(own.get(k))}
+    if told:
+        lines.append(f"io: {{{', '.join(f'{k}: {_written(v, {})}' for k, v in told.items())}}}")
     print("\n".join(lines))
     return 0
+
+
+def _plain(value: object) -> object:
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
 def _written(value: object, params: Mapping[str, object]) -> str:

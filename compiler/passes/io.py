@@ -41,6 +41,11 @@ def io_values(written: Mapping[Key, Written], scope: Scope) -> dict[str, Value]:
     return _checked(SECTION, written, IO, scope)
 
 
+def every_setting(io: Mapping[str, Value]) -> dict[str, Value]:
+    """A model's `io` with null for what it does not say."""
+    return {**dict.fromkeys(IO), **io}
+
+
 def _checked(
     section: str, written: Mapping[Key, Written], known: Mapping[str, IoKey], scope: Scope
 ) -> dict[str, Value]:

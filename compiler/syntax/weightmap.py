@@ -163,16 +163,30 @@ KeyForm = Annotated[
 ]
 
 
-class ConfigEntry(Surface):
-    """The table between the source's config and the spec's params, in both directions."""
+class TableEntry(Surface):
+    """A table between a file of the source and values of ours, in both directions."""
 
-    match: MatchEntry = MatchEntry()
     write: dict[Place, Data] = {}
     moved: dict[Place, Text] = {}
     keys: dict[Place, KeyForm] = {}
     fixed: dict[Place, Data] = {}
     ignore: dict[Place, Text] = {}
     include: dict[Place, Texts] = {}
+
+
+class ConfigEntry(TableEntry):
+    """The table between the source's config and the spec's params."""
+
+    match: MatchEntry = MatchEntry()
+
+
+class GenerationEntry(TableEntry):
+    """The table between the source's settings of text generation and the spec's `io`.
+
+    shared: keys that an export writes into the config, too.
+    """
+
+    shared: Texts = ()
 
 
 class WeightMapFile(Surface):
@@ -187,6 +201,7 @@ class WeightMapFile(Surface):
     extends: Text | None = None
     include: Texts = ()
     config: ConfigEntry | None = None
+    generation: GenerationEntry | None = None
     unwrap: Texts = ()
     strip: Texts = ()
     let: dict[Place, Any_] = {}
@@ -254,6 +269,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "block": BlockEntry,
     "long": RuleEntry,
     "config": ConfigEntry,
+    "generation": GenerationEntry,
     "files": FilesEntry,
     "match": MatchEntry,
     "keys": KeyEntry,

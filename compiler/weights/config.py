@@ -1,4 +1,4 @@
-"""From a source's config.json, or a GGUF file's fields, to the spec it is of and that spec's params."""
+"""From a source's config.json, or a GGUF file's fields, to the spec it is of, its params and its `io`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compiler.diagnostics.suggest import did_you_mean
 from compiler.source.text import Span
 from compiler.syntax.weightmap import Data
 from compiler.syntax.yaml import Key, Located, Map, Seq
-from compiler.weights.config_source import Fields, choose, read_fields, whole
+from compiler.weights.config_source import GENERATION, Fields, choose, read_fields, read_json, whole
 from compiler.weights.config_table import ConfigKey, ConfigTable, every_key, plain, same, word
 from compiler.weights.library import Library, WeightMap
 from compiler.weights.values import evaluate_text
@@ -28,11 +28,15 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Recognised:
-    """A checkpoint folder of a known family: its spec, the params its config gives, the map that read it."""
+    """A checkpoint folder of a known family: its spec, the params its config gives, the map that read it.
+
+    io: how it generates, by the keys of `io`; empty where the map tells nothing of that.
+    """
 
     spec: str
     set: Mapping[str, Any]
     map: WeightMap
+    io: Mapping[str, Any]
 
 
 def recognise(source: Path, library: Library | None = None) -> Recognised:
@@ -44,16 +48,38 @@ def recognise(source: Path, library: Library | None = None) -> Recognised:
     tree = read_fields(source)
     maps = [library.load(name) for name in library.names()]
     chosen = choose([m for m in maps if m.config is not None], tree, source)
-    return Recognised(chosen.spec, read_config(chosen, tree, whole(tree, source)), chosen)
+    place = whole(tree, source)
+    params = read_config(chosen, tree, place)
+    return Recognised(chosen.spec, params, chosen, read_generation(chosen, source, tree, place))
 
 
 def read_config(map: WeightMap, tree: Fields, span: Span) -> dict[str, Any]:
     """Our params from a source's config; block-valued ones as nested data. Raises CompileError."""
     assert map.config is not None, f"the map {map.name} has no config section"
-    leaves = dict(_flatten(tree, "", map.config.paths(), span))
-    reading = _Reading(map, map.config, leaves, span)
+    return _read(map, map.config, tree, span)
+
+
+def read_generation(map: WeightMap, source: Path, config: Fields, span: Span) -> dict[str, Any]:
+    """The `io` of a source: from its generation_config.json, or without one from its config.
+
+    Raises CompileError, also for settings that nothing here would follow.
+    """
+    table = map.generation
+    if table is None:
+        return {}
+    path = (source if source.is_dir() else source.parent) / GENERATION
+    if path.is_file() and isinstance(config, Map):
+        tree = read_json(path)
+        return _read(map, table, tree, tree.span)
+    known = table.paths()
+    return _read(map, table, Map({k: v for k, v in config.items() if k in known}), span)
+
+
+def _read(map: WeightMap, table: ConfigTable, tree: Fields, span: Span) -> dict[str, Any]:
+    leaves = dict(_flatten(tree, "", table.paths(), span))
+    reading = _Reading(map, table, leaves, span)
     reading.move()
-    reading.keys(map.config.keys)
+    reading.keys(table.keys)
     reading.fixed()
     reading.rest()
     reading.diagnostics.check()

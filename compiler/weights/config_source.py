@@ -14,6 +14,7 @@ from compiler.weights.library import WeightMap
 from compiler.weights.readers.strict_json import JsonFault, loads
 
 CONFIG = "config.json"
+GENERATION = "generation_config.json"
 GGUF = ".gguf"
 #: A config.json with places, or the fields of a GGUF file.
 Fields = Map | Mapping[str, Any]

@@ -1,10 +1,11 @@
-"""The config section of a map as data: which key of the source's config gives which param of ours.
+"""The sections `config` and `generation` of a map as data: which key of the source gives which value of ours.
 
 keys:    their key -> our param, by name, through a table of values or an expression, or by cases
 fixed:   values that our spec has built in; another value is an error, and so is silence about a key that
          `write` sets, for the source's reader would then take another
 ignore:  keys that say nothing about the network, each with its reason; `name.` and `name:` cover a namespace
 moved:   older spellings -> where the key stands today
+shared:  keys of `generation` that an export writes into the config, too
 """
 
 from __future__ import annotations
@@ -15,7 +16,15 @@ from typing import Any
 
 from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.source.text import Span
-from compiler.syntax.weightmap import ConfigEntry, Data, KeyEntry, KeyForm, MatchEntry
+from compiler.syntax.weightmap import (
+    ConfigEntry,
+    Data,
+    GenerationEntry,
+    KeyEntry,
+    KeyForm,
+    MatchEntry,
+    TableEntry,
+)
 from compiler.syntax.yaml import Key, Located, Map, Seq
 
 
@@ -55,6 +64,7 @@ class ConfigTable:
     keys: tuple[ConfigKey, ...]
     fixed: Mapping[Key, Data]
     ignore: Mapping[Key, str]
+    shared: tuple[str, ...] = ()
 
     def paths(self) -> frozenset[str]:
         """Every path that the table mentions."""
@@ -68,8 +78,8 @@ class ConfigTable:
         )
 
 
-#: Finds the config sections that a fragment's name stands for.
-Fragments = Callable[[str, Span], list[ConfigEntry]]
+#: Finds the sections that a fragment's name stands for.
+Fragments = Callable[[str, Span], Sequence[TableEntry]]
 
 
 def every_key(keys: Iterable[ConfigKey]) -> Iterable[ConfigKey]:
@@ -81,7 +91,7 @@ def every_key(keys: Iterable[ConfigKey]) -> Iterable[ConfigKey]:
 
 
 def read_table(
-    sections: Sequence[ConfigEntry], fragments: Fragments, diagnostics: Diagnostics
+    sections: Sequence[TableEntry], fragments: Fragments, diagnostics: Diagnostics
 ) -> ConfigTable | None:
     """The table that sections make together, the later ones overriding the earlier key by key."""
     if not sections:
@@ -91,6 +101,7 @@ def read_table(
     ignore: dict[Key, str] = {}
     write: dict[str, Data] = {}
     moved: dict[str, str] = {}
+    shared: list[str] = []
     for prefix, part in [pair for section in sections for pair in _with_fragments(section, fragments)]:
         for name in (
             *part.keys,
@@ -104,7 +115,9 @@ def read_table(
         ignore |= {Key(prefix + name, name.span): str(why.value) for name, why in part.ignore.items()}
         write |= {prefix + name: value for name, value in part.write.items()}
         moved |= {prefix + name: prefix + str(to.value) for name, to in part.moved.items()}
-    matches = [section.match for section in sections if section.match.model_fields_set]
+        shared += [str(name.value) for name in part.shared] if isinstance(part, GenerationEntry) else []
+    configs = [section for section in sections if isinstance(section, ConfigEntry)]
+    matches = [section.match for section in configs if section.match.model_fields_set]
     return ConfigTable(
         match=matches[-1] if matches else MatchEntry(),
         write=write,
@@ -112,12 +125,13 @@ def read_table(
         keys=tuple(keys.values()),
         fixed={name: value for name, value in fixed.items() if name not in keys},
         ignore={name: why for name, why in ignore.items() if name not in keys and name not in fixed},
+        shared=tuple(shared),
     )
 
 
 def _with_fragments(
-    section: ConfigEntry, fragments: Fragments, prefix: str = "", seen: tuple[str, ...] = ()
-) -> Iterator[tuple[str, ConfigEntry]]:
+    section: TableEntry, fragments: Fragments, prefix: str = "", seen: tuple[str, ...] = ()
+) -> Iterator[tuple[str, TableEntry]]:
     """A section after those it includes, each with the prefix under which its keys stand."""
     for name, prefixes in section.include.items():
         if name in seen:

@@ -37,6 +37,19 @@ def write_config(
     return written
 
 
+def write_generation(map: WeightMap, io: Mapping[str, Any]) -> dict[str, Any]:
+    """The source's settings of text generation, null where the model has nothing of the kind.
+
+    io: every key of the spec's `io`. Raises CompileError where the source has no words for them.
+    """
+    assert map.generation is not None, f"the map {map.name} has no generation section"
+    diagnostics = Diagnostics()
+    written: dict[str, Any] = {}
+    _keys(map.generation.keys, io, written, diagnostics, map)
+    diagnostics.check()
+    return written
+
+
 def _keys(
     keys: tuple[ConfigKey, ...],
     values: Mapping[str, Any],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.source.paths import search_folders
 from compiler.source.text import SourceFile, Span
-from compiler.syntax.weightmap import BlockEntry, ConfigEntry, FilesEntry, WeightMapFile, parse_weightmap
+from compiler.syntax.weightmap import BlockEntry, FilesEntry, TableEntry, WeightMapFile, parse_weightmap
 from compiler.syntax.yaml import Key, Located, Seq
 from compiler.weights.config_table import ConfigTable, Fragments, read_table
 from compiler.weights.statements import Reader, Scope, Statement
@@ -51,6 +51,7 @@ class WeightMap:
     index: Mapping[Key, Located | Seq]
     statements: tuple[Statement, ...]
     config: ConfigTable | None
+    generation: ConfigTable | None
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,14 @@ class _Resolver:
         index = {key: value for _, f in parts for key, value in f.index.items()}
         statements = [s for at, f in chain for s in self._statements(at, f, let, index)]
         config = read_table(
-            [f.config for _, f in parts if f.config], self._config_fragments(path), self.diagnostics
+            [f.config for _, f in parts if f.config],
+            self._fragments(path, lambda f: f.config),
+            self.diagnostics,
+        )
+        generation = read_table(
+            [f.generation for _, f in parts if f.generation],
+            self._fragments(path, lambda f: f.generation),
+            self.diagnostics,
         )
         self.diagnostics.check()
         return WeightMap(
@@ -147,6 +155,7 @@ class _Resolver:
             index=index,
             statements=tuple(statements),
             config=config,
+            generation=generation,
         )
 
     def _read(self, path: Path, span: Span | None = None) -> tuple[WeightMapFile, Span]:
@@ -208,10 +217,10 @@ class _Resolver:
         root = _block(file).model_copy(update={"include": file.include})
         return reader.block(root, Scope())
 
-    def _config_fragments(self, path: Path) -> Fragments:
-        def find(name: str, span: Span) -> list[ConfigEntry]:
+    def _fragments(self, path: Path, section: Callable[[WeightMapFile], TableEntry | None]) -> Fragments:
+        def find(name: str, span: Span) -> list[TableEntry]:
             named = self._included(path, [Located(name, span, name)])
-            return [file.config for _, file in named if file.config is not None]
+            return [part for _, file in named if (part := section(file)) is not None]
 
         return find
 
