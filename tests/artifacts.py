@@ -70,6 +70,12 @@ ARTIFACTS: Final[Mapping[str, Artifact]] = MappingProxyType(
             "moonshine_voice/assets/beckett.wav",
             "e5a26b3d29e5b0bc8dbd72c11d16a3808a4ec0ac45b21f12a27d2a2fe5c5ae61",
         ),
+        "photos": Artifact(
+            "scikit-image",
+            "0.26.0",
+            "skimage/data/astronaut.png",
+            "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        ),
         "clip-code": Artifact(
             "clip-anytorch",
             "2.6.0",

@@ -142,6 +142,14 @@ def _load(arguments: list[str]) -> None:
         runtime.load(source)
 
 
+def _task(arguments: list[str]) -> None:
+    from runtime.tasks.abilities import require
+    from runtime.tasks.signature import signature_of
+
+    task, source = arguments
+    require(signature_of(compiler.compile(source)), task)
+
+
 _VERBS = {
     "compile": _compile,
     "plan": _plan,
@@ -149,4 +157,5 @@ _VERBS = {
     "recognise": _recognise,
     "write": _write,
     "load": _load,
+    "task": _task,
 }

@@ -29,6 +29,24 @@ class Verb(Protocol):
         """Add the verb and its arguments."""
 
 
+class _VerbParser(argparse.ArgumentParser):
+    """Takes its inputs before, between and behind its options; argparse by itself wants them in one piece."""
+
+    _sorted = False
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse does, options first."""
+        if self._sorted:
+            return super().parse_known_args(args, namespace)
+        self._sorted = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        except TypeError:  # it has verbs of its own, which decide what follows
+            return super().parse_known_args(args, namespace)
+        finally:
+            self._sorted = False
+
+
 def make_parser(prog: str, description: str, verbs: Iterable[Verb]) -> argparse.ArgumentParser:
     """A command with its verbs."""
     top = argparse.ArgumentParser(
@@ -41,7 +59,8 @@ def make_parser(prog: str, description: str, verbs: Iterable[Verb]) -> argparse.
         "--debug", action="store_true", default=bool(os.environ.get(DEBUG_VARIABLE)), help=argparse.SUPPRESS
     )
     top.set_defaults(json=False)
-    known = top.add_subparsers(metavar="VERB", required=True)
+    kind: type[argparse.ArgumentParser] = _VerbParser
+    known = top.add_subparsers(metavar="VERB", required=True, parser_class=kind)
     for verb in verbs:
         verb.declare(known)
     return top

@@ -70,6 +70,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "not-fetched": "A file of a published model is not in the cache, and could not be fetched.",
         "not-writable": "Something would be overwritten, or cannot be written.",
         "cannot-export": "The model cannot be written in that dialect.",
+        # tasks
+        "wrong-model": "A model cannot do the task that is asked of it.",
         "usage": "A call asks for something that its arguments do not allow.",
     }
 )

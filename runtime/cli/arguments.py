@@ -46,3 +46,16 @@ def warn_untrained(options: argparse.Namespace) -> None:
     """Say on stderr that nothing was learned, where that is so."""
     if options.weights == NONE:
         print(f"note: {UNTRAINED}", file=sys.stderr)
+
+
+def add_top(parser: argparse.ArgumentParser) -> None:
+    """--top."""
+    parser.add_argument("--top", metavar="N", type=positive, default=5, help="how many answers (default: 5)")
+
+
+def positive(text: str) -> int:
+    """A whole number from 1, as argparse reads it."""
+    value = int(text)
+    if value < 1:
+        raise ValueError(text)
+    return value

@@ -50,6 +50,6 @@ def test_export_and_verify(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_spec_without_weights_says_what_to_give(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["export", "gpt2", "-o", "nowhere"]) == 1
+    assert main(["export", "starter_rotary", "-o", "nowhere"]) == 1
     said = capsys.readouterr()
-    assert "error[not-found]" in said.err and said.out == ""
+    assert "error[not-found]" in said.err and "weights" in said.err and said.out == ""

@@ -1,0 +1,101 @@
+"""Tasks as processes: how they end when they are interrupted, not read, or fail, and what they say then."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from runtime.cli.main import main
+from runtime.generation import api
+
+TINY = ["--weights", "none", "--set", "dim=24", "--set", "heads=3", "--set", "depth=1", "--set", "vocab=50"]
+GENERATE = ["generate", "gpt2", *TINY, "--tokens", "1,2,3"]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "runtime", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_an_interrupt_is_no_fault() -> None:
+    with start(*GENERATE, "--max-new-tokens", "1000", "--set", "hidden=20000") as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("note: untrained")  # it is at work
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert (process.returncode, out, err) == (130, "", "")
+
+
+def test_a_reader_that_goes_away_is_no_fault() -> None:
+    with start(*GENERATE, "--json") as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said.count("\n")) == (141, 1) and said.startswith("note: untrained")
+
+
+def test_a_fault_of_ours_is_told_as_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*arguments: object) -> None:
+        raise ZeroDivisionError("planted")
+
+    monkeypatch.setattr(api, "_Run", broken)
+    assert main(GENERATE) == 3
+    said = capsys.readouterr()
+    assert said.out == "" and "internal error: ZeroDivisionError: planted" in said.err
+    assert "BLOCKWRIGHT_DEBUG=1" in said.err and "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        (["generate", "gpt2"], 2, "give prompts or --tokens"),
+        (["generate", "gpt2", "--tokens", "a"], 2, "invalid ids value: 'a'"),
+        (["generate", "gpt2", *TINY, "--tokens", "1", "--top-k", "3"], 2, "give a temperature above 0"),
+        (["generate", "gpt2", *TINY, "hello"], 1, "give token ids: --tokens 1,2,3"),
+        (["generate", "gpt3", "hello"], 1, "did you mean `gpt2`"),
+        (["translate", "gpt2", "hello"], 1, "what works with `gpt2`: `generate`, `chat`"),
+        (["embed", "vit_mae", "text"], 1, "what works with `vit_mae`: `reconstruct`"),
+        (["generate", "gpt2", *TINY, "--tokens", "77"], 2, "77"),
+    ],
+)
+def test_faults_of_the_user(
+    arguments: list[str], code: int, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    try:
+        found = main(arguments)
+    except SystemExit as stop:
+        assert isinstance(stop.code, int)
+        found = stop.code
+    said = capsys.readouterr()
+    assert (found, said.out) == (code, "") and expected in said.err and "Traceback" not in said.err
+
+
+def test_ids_in_and_ids_out(capsys: pytest.CaptureFixture[str]) -> None:
+    """A batch of unequal prompts is what each of them is alone."""
+    answers = []
+    for tokens in (["1,2,3", "4,5"], ["1,2,3"], ["4,5"]):
+        given = [part for row in tokens for part in ("--tokens", row)]
+        arguments = [
+            "generate",
+            "gpt2",
+            *TINY,
+            *given,
+            "--max-new-tokens",
+            "4",
+            "--json",
+            "--set",
+            "io.eos=null",
+        ]
+        torch.manual_seed(0)
+        assert main(arguments) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    assert all(answer["untrained"] and answer["model"] == "gpt2" for answer in answers)
+    both, *alone = ([row["tokens"] for row in answer["results"]] for answer in answers)
+    assert both == [row for rows in alone for row in rows] and {len(row) for row in both} == {4}
