@@ -96,7 +96,7 @@ def is_checkpoint(path: Path) -> bool:
 def locate(source: str | Path) -> tuple[str | Path, str, dict[str, Any]]:
     """A source as (spec name or path, variant, params that a checkpoint sets)."""
     path = Path(source)
-    if is_checkpoint(path):
+    if source != "" and is_checkpoint(path):  # Path("") is the folder at hand
         from compiler.weights.config import recognise
 
         found = recognise(path)
