@@ -10,8 +10,9 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from compiler.backend.build import build, convert
-from compiler.weights.load_plan import LoadPlan
+from compiler.backend.build import build
+from compiler.diagnostics.diagnostic import fail
+from compiler.weights.load_plan import FLOATS, LoadPlan
 from runtime.adapters import start_adapters
 from runtime.checkpoint.dtypes import name_of
 from runtime.checkpoint.reader import open_checkpoint
@@ -40,11 +41,15 @@ def load(
     weights: "default" (the checkpoint that `source` is, or that is published for it: from the hub's cache,
     else fetched), a file, folder or repository, or None for the spec's initial values.
     dialect, weightmap: whose names the checkpoint uses; left out, the only map that covers it.
-    dtype: of the floating-point weights; left out, as the file has them.
+    dtype: of the floating-point weights; left out, as the file has them. Weights to which the spec gives a
+    type of their own keep it.
+    device: one device, by torch's name; left out, the CPU. On "meta" there are shapes and types alone.
 
     Tensors that the file holds as the module needs them are mapped, not copied. Raises CompileError,
-    before a tensor is read, for anything missing, unexpected or of another shape.
+    before a tensor is read, for anything missing, unexpected or of another shape, and for a device that is
+    not there.
     """
+    _check_placement(dtype, device)
     opened = open_source(source, weights=weights, dialect=dialect, weightmap=weightmap, set=set)
     if opened.header is None:
         model = build(opened.program, device=device, dtype=dtype)
@@ -55,8 +60,6 @@ def load(
     checkpoint = open_checkpoint(opened.header)
     load_plan(plan, checkpoint.tensor, model)
     start_adapters(model)
-    if dtype is not None:
-        convert(model, opened.program, dtype)
     if device is not None:
         model.to(device)
     _plans[model] = plan
@@ -67,3 +70,17 @@ def load(
 def plan_of(model: nn.Module) -> LoadPlan | None:
     """The plan by which a module was loaded."""
     return _plans.get(model)
+
+
+def _check_placement(dtype: torch.dtype | None, device: str | torch.device | None) -> None:
+    """Raise CompileError for a type that weights cannot have, and for a device that this machine lacks."""
+    if dtype is not None and name_of(dtype) not in FLOATS:
+        known = ", ".join(sorted(FLOATS))
+        raise fail("usage", f"weights cannot be of type {name_of(dtype)}", None, help=f"one of {known}")
+    if device is None:
+        return
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise fail("usage", f"the device `{device}` cannot be used: {reason}", None) from None
