@@ -34,9 +34,10 @@ def follow(written: Written, scope: Scope) -> tuple[Written, Scope]:
 def origins(written: Written, scope: Scope) -> tuple[Note, ...]:
     """The value of each param that an expression names, and the place that gave it."""
     expr = _expression(written)
-    names = free_names(expr) if expr is not None else frozenset[str]()
+    if expr is None:
+        return ()
     notes: list[Note] = []
-    for name in sorted(names, key=written.text.find):
+    for name in sorted(free_names(expr), key=written.text.find):
         holder = scope.holder(name)
         if holder is None:
             continue
