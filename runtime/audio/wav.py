@@ -104,7 +104,7 @@ def _samples(kind: int, bits: int, body: bytes) -> Tensor | None:
     if kind == _FLOAT:
         return found.float()
     zero = 128 if bits == 8 else 0
-    return ((found.double() - zero) / 2 ** (bits - 1)).float()
+    return (found.double() - zero).div(2 ** (bits - 1)).float()
 
 
 def _unreadable(path: Path, message: str) -> CompileError:
