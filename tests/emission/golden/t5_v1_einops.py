@@ -97,7 +97,7 @@ class EBiasT5Bias(nn.Module):
         d = k - q[:, None]  # [T, T]
         a = d.abs()  # [T, T]
         far = (2 + ((a.clamp(min=1).float() / 2).log() / 2.302585092994046 * 2).long()).clamp(max=3)  # [T, T]
-        table = self.table(torch.where(d > 0, 4, 0) + torch.where(a < 2, a, far))  # [T, T, 3]
+        table = self.table(torch.where(a < 2, a, far) + torch.where(d > 0, 4, 0))  # [T, T, 3]
         return rearrange(table, "T K h -> 1 h T K")  # [1, 3, T, T]
 
 
@@ -183,7 +183,7 @@ class DBiasT5Bias(nn.Module):
         a = (-(k - q[:, None])).clamp(min=0)  # [T, K]
         # [T, K]
         far = (4 + ((a.clamp(min=1).float() / 4).log() / 1.6094379124341003 * 4).long()).clamp(max=7)
-        return rearrange(self.table(0 + torch.where(a < 4, a, far)), "T K h -> 1 h T K")  # [1, 3, T, K]
+        return rearrange(self.table(torch.where(a < 4, a, far)), "T K h -> 1 h T K")  # [1, 3, T, K]
 
 
 class DecoderAttention(nn.Module):
