@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 Overrides = Mapping[str, Any]
 
+#: The spec in a folder of weights that are named as ours.
+OWN_SPEC = "spec.yaml"
+
 _verifying: ContextVar[bool] = ContextVar("verifying", default=False)
 
 
@@ -96,7 +99,9 @@ def is_checkpoint(path: Path) -> bool:
 def locate(source: str | Path) -> tuple[str | Path, str, dict[str, Any]]:
     """A source as (spec name or path, variant, params that a checkpoint sets)."""
     path = Path(source)
-    if source != "" and is_checkpoint(path):  # Path("") is the folder at hand
+    if (path / OWN_SPEC).is_file():
+        return path / OWN_SPEC, "", {}
+    if is_checkpoint(path):
         from compiler.weights.config import recognise
 
         found = recognise(path)

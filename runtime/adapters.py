@@ -95,7 +95,7 @@ def start_adapters(model: nn.Module) -> None:
     """Initial values for additions that no checkpoint holds: A by torch's rule for linear maps, B zero."""
     for module in model.modules():
         low = getattr(module, "lora_a", None)
-        if isinstance(module, nn.Linear) and isinstance(low, nn.Parameter):
+        if isinstance(module, nn.Linear) and isinstance(low, nn.Parameter) and low.is_meta:
             like = module.weight
             module.lora_a = nn.Parameter(torch.empty(low.shape, dtype=like.dtype, device=like.device))
             nn.init.kaiming_uniform_(module.lora_a, a=5**0.5)

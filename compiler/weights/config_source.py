@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ from compiler.source.text import SourceFile, Span, display_name
 from compiler.syntax.yaml import Located, Map, Seq, parse_yaml
 from compiler.weights.config_table import ConfigTable, plain, same
 from compiler.weights.library import WeightMap
-from compiler.weights.readers.folder import INDEX_SUFFIX
 from compiler.weights.readers.strict_json import JsonFault, loads
 
 CONFIG = "config.json"
@@ -36,18 +35,10 @@ def read_json(path: Path) -> Map:
 
 
 def read_fields(source: Path) -> Fields:
-    """What a folder or file says of its model: config.json first, else the only GGUF file.
-
-    Of a file of weights, or an index of shards, speaks the config.json beside it.
-    """
+    """What a folder or file says of its model: config.json first, else the only GGUF file."""
     if source.is_dir():
         ggufs = sorted(source.glob(f"*{GGUF}"))
         source = ggufs[0] if len(ggufs) == 1 and not (source / CONFIG).exists() else source / CONFIG
-    elif source.suffix not in (".json", GGUF) or source.name.endswith(INDEX_SUFFIX):
-        source = source.parent / CONFIG
-    if source.name == CONFIG and not source.exists():
-        message = f"{display_name(source.parent)} holds no {CONFIG}, which would say what the model is"
-        raise fail("not-found", message, None, help="give the name of its spec, and this as its weights")
     return _gguf_fields(source) if source.suffix == GGUF else read_json(source)
 
 
@@ -83,7 +74,11 @@ def choose(maps: list[WeightMap], tree: Fields, source: Path) -> WeightMap:
         ]
     if len(found) == 1:
         return found[0]
-    what = _identity(architectures, top.get("model_type"))
+    what = (
+        f"architectures {', '.join(map(str, architectures))}"
+        if architectures
+        else f"model_type {top.get('model_type')}"
+    )
     if found:
         names = ", ".join(sorted(m.name for m in found))
         raise fail(
@@ -95,16 +90,10 @@ def choose(maps: list[WeightMap], tree: Fields, source: Path) -> WeightMap:
     known = sorted({str(a.value) for m in typed or maps if m.config for a in m.config.match.architectures})
     raise fail(
         "map-missing",
-        f"{display_name(source)}: no weight map reads {what}",
+        f"{display_name(source)}: no weight map reads {what} (model_type {top.get('model_type')})",
         whole(tree, source),
         help="maps read " + ", ".join(known),
     )
-
-
-def _identity(architectures: Sequence[str], model_type: object) -> str:
-    """What a config says that it is of."""
-    kind = f"model_type {model_type}" if model_type is not None else "a config without model_type"
-    return f"architectures {', '.join(architectures)} ({kind})" if architectures else kind
 
 
 def _architectures(tree: Fields, source: Path) -> list[str]:

@@ -69,7 +69,9 @@ class _Planner:
     fits: dict[tuple[object, ...], Fit | str] = field(default_factory=dict[tuple[object, ...], "Fit | str"])
 
     def plan(self) -> LoadPlan:
-        self.ours = {p.name: TensorSpec(p.shape, p.dtype) for p in self.table.parameters if not p.adapter}
+        named = {name for instance in self.matched.expansion.instances for name in instance.ours}
+        own = [p for p in self.table.parameters if not p.adapter or p.name in named]
+        self.ours = {p.name: TensorSpec(p.shape, p.dtype) for p in own}
         self._collisions()
         for instance in self.matched.expansion.instances:
             self._instance(instance)

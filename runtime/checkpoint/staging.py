@@ -50,15 +50,24 @@ class Staging:
             os.fsync(file.fileno())
         self.sums[name] = digest.hexdigest()
 
+    def adopt(self, name: str) -> None:
+        """Flush a file that somebody else wrote below `temporary`, so that it belongs to the rest."""
+        path = self.temporary / name
+        with path.open("rb+") as file:
+            self.sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+        if path.parent != self.temporary:
+            flush_folder(path.parent)
+
     def commit(self) -> None:
         """Move what was written into place, and remove the weight files that it supersedes."""
         names = list(self.sums)
         lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(self.sums.items()))
         self.write(SUMS, [(_MARK + lines).encode()])
-        _flush_folder(self.temporary)
+        flush_folder(self.temporary)
         if not self.folder.exists():
             os.rename(self.temporary, self.folder)
-            _flush_folder(self.folder.parent)
+            flush_folder(self.folder.parent)
             return
         self.committing = True
         superseded = [name for name in _weight_files(self.folder) if name not in names]
@@ -69,7 +78,7 @@ class Staging:
             os.replace(self.temporary / name, self.folder / name)
         self._remove(superseded)
         os.replace(self.temporary / SUMS, self.folder / SUMS)
-        _flush_folder(self.folder)
+        flush_folder(self.folder)
 
     def _remove(self, names: list[str]) -> None:
         for name in names:
@@ -105,7 +114,7 @@ def _refuse_foreign(folder: Path, names: Iterable[str], force: bool) -> None:
         raise _failed(folder, f"it is a file, not a folder; {_KEPT}")
     if force or not folder.exists():
         return
-    sums = _known(folder)
+    sums = recorded(folder)
     in_the_way = sorted(name for name in {*names, *_weight_files(folder)} if os.path.lexists(folder / name))
     foreign = [name for name in in_the_way if name not in sums or _digest(folder / name) != sums[name]]
     if os.path.lexists(folder / SUMS) and not sums:
@@ -115,7 +124,7 @@ def _refuse_foreign(folder: Path, names: Iterable[str], force: bool) -> None:
         raise fail("not-writable", message, place(folder), help="choose another folder, or pass force=True")
 
 
-def _known(folder: Path) -> Mapping[str, str]:
+def recorded(folder: Path) -> Mapping[str, str]:
     """name -> digest of what an earlier call wrote; empty when the list is missing or not ours."""
     try:
         text = (folder / SUMS).read_text(encoding="utf-8")
@@ -140,7 +149,7 @@ def _digest(path: Path) -> str | None:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Make renames in a folder durable, where folders can be opened."""
     if os.name != "posix":
         return

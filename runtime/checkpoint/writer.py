@@ -66,12 +66,14 @@ def write_safetensors(
         for name, data in small.items():
             staging.write(name, [data])
         for name, entries in files.items():
-            staging.write(name, _file(layout.ordered(entries), tensors))
+            staging.write(name, file_chunks(entries, tensors))
         staging.commit()
     return tuple(folder / name for name in (*files, *small))
 
 
-def _file(entries: Sequence[Entry], tensors: TensorStream) -> Iterator[bytes | memoryview]:
+def file_chunks(entries: Sequence[Entry], tensors: TensorStream) -> Iterator[bytes | memoryview]:
+    """The bytes of one safetensors file that holds some of a stream's tensors."""
+    entries = layout.ordered(entries)
     yield layout.header(entries, tensors.metadata)
     for entry in entries:
         yield _bytes(entry, tensors.fetch(entry.key))

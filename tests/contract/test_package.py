@@ -17,7 +17,7 @@ import compiler
 from tests.contract.clone import ROOT, clone, files
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-DATA = [n for n in files() if n.startswith(("specs/", "weightmaps/"))]
+DATA = [n for n in files() if n.startswith(("recipes/", "specs/", "weightmaps/"))]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,92 @@
+"""Batches in an order that is a function of seed and step alone: nothing of it needs to be saved.
+
+The n-th example drawn in a run is the (n mod size)-th of the permutation of its epoch, and what chance does
+to it comes from a generator of its own. Neither workers nor an interruption change that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from runtime.training.data.common import Data, Example, Examples
+
+Ticket = tuple[int, int]  # which example; how many were drawn before it
+_PRIME: Final = 1_000_003
+
+
+class Order(Sampler[list[Ticket]]):
+    """Micro-batches of tickets without end, from the `start`-th draw on."""
+
+    def __init__(self, size: int, batch: int, seed: int, start: int) -> None:
+        self.size, self.batch, self.seed, self.start = size, batch, seed, start
+
+    def __iter__(self) -> Iterator[list[Ticket]]:
+        draw, epoch = self.start, -1
+        order: list[int] = []
+        while True:
+            tickets = []
+            for _ in range(self.batch):
+                if draw // self.size != epoch:
+                    epoch = draw // self.size
+                    order = permutation(self.size, self.seed, epoch)
+                tickets.append((order[draw % self.size], draw))
+                draw += 1
+            yield tickets
+
+
+def permutation(size: int, seed: int, epoch: int) -> list[int]:
+    """The order of an epoch."""
+    order: list[int] = torch.randperm(size, generator=generator(seed, -1 - epoch)).tolist()
+    return order
+
+
+def generator(seed: int, draw: int) -> torch.Generator:
+    """A generator for one draw."""
+    return torch.Generator().manual_seed((seed * _PRIME + draw) % 2**63)
+
+
+class Drawn(Dataset[Example]):
+    """Examples by ticket."""
+
+    def __init__(self, examples: Examples, seed: int) -> None:
+        self.examples, self.seed = examples, seed
+
+    def __getitem__(self, ticket: Ticket) -> Example:
+        index, draw = ticket
+        return self.examples.example(index, generator(self.seed, draw))
+
+
+class Held(Dataset[Example]):
+    """Examples as they are evaluated."""
+
+    def __init__(self, examples: Examples) -> None:
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.examples.example(index, None)
+
+
+def training_batches(data: Data, batch: int, seed: int, start: int, workers: int) -> Iterator[Example]:
+    """Micro-batches without end. start: how many examples were drawn before."""
+    loader = DataLoader(
+        Drawn(data.train, seed),
+        batch_sampler=Order(len(data.train), batch, seed, start),
+        collate_fn=data.collate,
+        num_workers=workers,
+        generator=torch.Generator(),  # or the loader would draw from the generator that dropout uses
+    )
+    return iter(loader)
+
+
+def held_out_batches(data: Data, batch: int) -> Iterator[Example]:
+    """The held-out part, once, in order."""
+    return iter(
+        DataLoader(Held(data.valid), batch_size=batch, collate_fn=data.collate, generator=torch.Generator())
+    )

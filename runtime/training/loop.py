@@ -1,0 +1,111 @@
+"""The loop: steps, evaluations, checkpoints. What it depends on is `State`; batches follow from the step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.checkpoint.staging import Staging
+from runtime.training import generations
+from runtime.training.batches import training_batches
+from runtime.training.data.common import Data, Example
+from runtime.training.evaluate import measure
+from runtime.training.metrics import METRICS
+from runtime.training.publish import Publisher
+from runtime.training.recipe import Recipe
+from runtime.training.report import Report, Row
+from runtime.training.signals import Stop, Stopped
+from runtime.training.state import State
+from runtime.training.step import Trained, train_step
+
+
+@dataclass
+class Loop:
+    """One run of a recipe, from where its state is."""
+
+    recipe: Recipe
+    folder: Path
+    data: Data
+    trained: Trained
+    state: State
+    publisher: Publisher
+    report: Report
+
+    def run(self) -> None:
+        """Train to the end. Raises Stopped on request, NotFinite before a step that would spoil it."""
+        train, progress = self.recipe.file.train, self.state.progress
+        part = train.batch // train.accumulate
+        start = progress.step * train.batch
+        batches = training_batches(self.data, part, self.recipe.file.seed, start, train.workers)
+        with Stop() as stop:
+            while not self._finished():
+                began = time.perf_counter()
+                parts = [next(batches) for _ in range(train.accumulate)]
+                waited = time.perf_counter() - began
+                rate = float(self.state.schedule.get_last_lr()[0])
+                loss, norm = train_step(self.trained, self.state.optimizer, parts, train.clip)
+                self.state.schedule.step()
+                progress.step += 1
+                seconds = time.perf_counter() - began
+                progress.seconds += seconds
+                amount, unit = _amount(parts)
+                self.report.step(
+                    Row(progress.step, loss, rate, norm, seconds, waited / seconds, amount / seconds, unit)
+                )
+                self._look(stop)
+
+    def _look(self, stop: Stop) -> None:
+        """What happens between two steps."""
+        file, step = self.recipe.file, self.state.progress.step
+        last = step == file.train.steps
+        if last or step % file.evaluate.every == 0:
+            self._evaluate()
+        last = last or self._finished()
+        if last or stop.asked is not None or step % file.checkpoint.every == 0:
+            self.save()
+        if stop.asked is not None and not last:
+            raise Stopped(stop.asked, step)
+
+    def _finished(self) -> bool:
+        patience, progress = self.recipe.file.evaluate.patience, self.state.progress
+        done = progress.step >= self.recipe.file.train.steps
+        return done or (patience is not None and progress.stale >= patience)
+
+    def _evaluate(self) -> None:
+        file, progress = self.recipe.file, self.state.progress
+        began = time.perf_counter()
+        found = measure(
+            self.trained, self.data, file.evaluate.metrics, file.train.batch, file.evaluate.batches
+        )
+        progress.seconds += time.perf_counter() - began
+        value = found[file.evaluate.best]
+        if progress.best is None or _better(file.evaluate.best, value, progress.best):
+            progress.best, progress.best_step, progress.stale = value, progress.step, 0
+            self.publisher.publish(self.folder, progress.step)
+        else:
+            progress.stale += 1
+        self.report.evaluation(progress.step, found, best=progress.best_step == progress.step)
+
+    def save(self) -> None:
+        """Commit a generation of the whole state; older ones go once it stands."""
+        step = self.state.progress.step
+
+        def write(staging: Staging) -> None:
+            self.state.write(staging)
+            self.publisher.describe(staging)
+
+        generations.commit(self.folder, "last", step, self.state.nbytes(), write)
+        generations.prune(self.folder, "last", self.recipe.file.checkpoint.keep)
+
+
+def _better(metric: str, new: float, old: float) -> bool:
+    return new > old if METRICS[metric].up else new < old
+
+
+def _amount(batches: list[Example]) -> tuple[int, str]:
+    """How much a step reads, in tokens where there are any."""
+    counts = [batch["tokens"].numel() for batch in batches if "tokens" in batch]
+    if counts:
+        return sum(counts), "tokens"
+    return sum(len(next(iter(batch.values()))) for batch in batches), "examples"

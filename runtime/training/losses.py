@@ -1,0 +1,68 @@
+"""What is minimised: the spec's own loss, or one over its outputs."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from runtime.training.data.common import IGNORED, Example
+from runtime.training.fields import KindSection, Share, Word
+
+Outputs = Mapping[str, Tensor]
+
+
+class LossSection(KindSection):
+    """A loss, a mean over what is counted."""
+
+    @abstractmethod
+    def needs(self) -> tuple[str, ...]:
+        """The model's outputs that it reads."""
+
+    @abstractmethod
+    def of(self, outputs: Outputs, batch: Example) -> Tensor:
+        """The loss of a batch, float[]."""
+
+
+class Own(LossSection):
+    """The spec's output `loss`."""
+
+    def needs(self) -> tuple[str, ...]:
+        """`loss`."""
+        return ("loss",)
+
+    def of(self, outputs: Outputs, batch: Example) -> Tensor:
+        """What the model says."""
+        return outputs["loss"]
+
+
+class CrossEntropy(LossSection):
+    """Cross-entropy of the last axis of an output against the labels. smoothing: of the labels."""
+
+    output: Word = "logits"
+    smoothing: Share = 0.0
+
+    def needs(self) -> tuple[str, ...]:
+        """The output of the recipe's choice."""
+        return (self.output,)
+
+    def of(self, outputs: Outputs, batch: Example) -> Tensor:
+        """The mean over the labels that are not IGNORED."""
+        logits, labels = outputs[self.output], batch["labels"]
+        flat = logits.reshape(-1, logits.shape[-1])
+        return F.cross_entropy(flat, labels.reshape(-1), ignore_index=IGNORED, label_smoothing=self.smoothing)
+
+
+def counted(batch: Example) -> int:
+    """What the mean of a batch's loss is over: its labels that count, or its examples."""
+    labels = batch.get("labels")
+    if labels is None:
+        return len(next(iter(batch.values())))
+    return int((labels != IGNORED).sum())
+
+
+LOSSES: Final[Mapping[str, type[LossSection]]] = MappingProxyType({"own": Own, "cross_entropy": CrossEntropy})

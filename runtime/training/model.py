@@ -1,0 +1,155 @@
+"""The model of a recipe: compiled with its settings, filled, and partly frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+import torch
+from torch import Tensor, nn
+
+from compiler.backend.build import build
+from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.diagnostics.suggest import did_you_mean
+from compiler.ir.program import Program
+from compiler.passes.infer_shapes import infer_shapes
+from compiler.passes.library import Library
+from compiler.passes.overrides import parse_overrides
+from compiler.passes.resolve import resolve
+from compiler.pipeline import locate
+from compiler.pipeline import program as lowered
+from compiler.syntax.yaml import Located, Map
+from runtime.loading import load
+from runtime.training.data.common import Data, Example, located
+from runtime.training.metrics import METRICS
+from runtime.training.recipe import Recipe
+from runtime.training.step import Trained
+
+FACT = "=data."
+
+
+def compile_model(recipe: Recipe, data: Data) -> Program:
+    """The program of a recipe's spec. Raises CompileError, with places in the spec and in the recipe."""
+    model = recipe.file.model
+    library = Library()
+    name, variant, found = locate(model.spec)
+    spec = library.spec(name).spec
+    assert spec is not None
+    if model.adapters is not None:
+        spec = spec.model_copy(update={"adapters": model.adapters})
+    given = parse_overrides(found)
+    given.update(settings(recipe, data))
+    return lowered(infer_shapes(resolve(spec, library, variant, given)))
+
+
+def settings(recipe: Recipe, data: Data) -> Map:
+    """`model.set`, with the facts of the data in place of `=data.NAME`."""
+    diagnostics = Diagnostics()
+    out = Map()
+    for key, value in recipe.file.model.set.items():
+        out[key] = value
+        if not isinstance(value, Located) or not str(value.value).startswith(FACT):
+            continue
+        fact = str(value.value).removeprefix(FACT)
+        if fact in data.facts:
+            out[key] = Located(data.facts[fact], value.span, str(data.facts[fact]))
+        else:
+            diagnostics.error(
+                "expr-name", f"the data has no `{fact}`", value.span, help=did_you_mean(fact, data.facts)
+            )
+    diagnostics.check()
+    return out
+
+
+def make_model(recipe: Recipe, program: Program, *, weights: bool = True) -> nn.Module:
+    """The module with its initial values, those of `model.weights` where they are given, in train mode.
+
+    weights: whether to read them; not where others come at once.
+
+    Raises CompileError for tensors that are missing, left over or of another shape, and for globs that
+    match nothing.
+    """
+    model = build(program)
+    section = recipe.file.model
+    if weights and section.weights is not None:
+        path = located(section.weights, recipe.span("model.weights"), None)
+        fill(model, load(path).state_dict(), recipe)
+    diagnostics = Diagnostics()
+    names = [name for name, _ in model.named_parameters()]
+    for glob in section.freeze:
+        matched = [name for name in names if fnmatchcase(name, glob)]
+        for name in matched:
+            model.get_parameter(name).requires_grad_(False)
+        if not matched:
+            diagnostics.error("bad-path", f"`{glob}` matches no parameter", recipe.span("model.freeze"))
+    diagnostics.check()
+    return model.train().to(recipe.file.train.device)
+
+
+def fill(model: nn.Module, held: dict[str, Tensor], recipe: Recipe, *, whole: bool = False) -> None:
+    """Copy the tensors of another module of the same names.
+
+    The recipe's `fresh` and `unused` say what may differ; nothing may where the other is `whole`.
+    """
+    section = recipe.file.model
+    fresh, unused = ((), ()) if whole else (section.fresh, section.unused)
+    own = model.state_dict()
+    diagnostics = Diagnostics()
+    for field, globs, names in (("fresh", fresh, own), ("unused", unused, held)):
+        for glob in globs:
+            if not any(fnmatchcase(name, glob) for name in names):
+                diagnostics.error("bad-path", f"`{glob}` matches no tensor", recipe.span(f"model.{field}"))
+    additions = () if whole else ("*.lora_a", "*.lora_b")
+    kept = {name for name in own if _matches(name, (*fresh, *additions))}
+    span = recipe.span("model.weights")
+    for name in sorted(own.keys() - held.keys() - kept):
+        cure = "add it to `fresh` if it begins from initial values"
+        diagnostics.error("key-missing", f"the checkpoint lacks `{name}`", span, help=cure)
+    for name in sorted(held.keys() - own.keys()):
+        if not _matches(name, unused):
+            cure = "add it to `unused` if the model does without it"
+            diagnostics.error("key-unexpected", f"the model has no `{name}`", span, help=cure)
+    common = sorted((own.keys() & held.keys()) - kept)
+    for name in common:
+        if own[name].shape != held[name].shape:
+            message = f"`{name}` is {list(held[name].shape)} in the checkpoint, {list(own[name].shape)} here"
+            diagnostics.error("key-mismatch", message, span)
+    diagnostics.check()
+    for name in common:
+        own[name].copy_(held[name])
+
+
+def _matches(name: str, globs: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def make_trained(recipe: Recipe, program: Program, model: nn.Module, batch: Example) -> Trained:
+    """The model with what running it takes. Raises CompileError where the data does not fit the spec."""
+    root = program.typed.graph.root
+    outputs = tuple(root.outputs)
+    diagnostics = Diagnostics()
+    span = recipe.span("model.spec")
+    for port in root.inputs:
+        if not port.maybe and port.default is None and port.name not in batch:
+            message = f"the spec reads `{port.name}`, which the data does not give"
+            diagnostics.error("missing-input", message, span, help=did_you_mean(port.name, batch))
+    wanted = {*recipe.loss.needs(), *(n for m in recipe.file.evaluate.metrics for n in METRICS[m].needs)}
+    for name in sorted(wanted - set(outputs) - set(batch)):
+        cure = "add a `loss` section" if name == "loss" else did_you_mean(name, outputs)
+        diagnostics.error("unknown-port", f"the spec has no output `{name}`", span, help=cure)
+    diagnostics.check()
+    train = recipe.file.train
+    return Trained(
+        model,
+        recipe.loss,
+        frozenset(port.name for port in root.inputs),
+        outputs,
+        torch.bfloat16 if train.precision == "bfloat16" else torch.float32,
+        torch.device(train.device),
+    )
+
+
+def parameter_counts(model: nn.Module) -> tuple[int, int]:
+    """All parameters, and those that are trained."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)

@@ -1,0 +1,207 @@
+"""train and evaluate: a recipe and a run folder, from the first step or from the last that was saved."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+import torch
+import yaml
+
+from compiler.diagnostics.diagnostic import fail
+from runtime.loading import load
+from runtime.training import generations
+from runtime.training.baselines import BASELINES
+from runtime.training.batches import held_out_batches
+from runtime.training.card import Facts, card, environment
+from runtime.training.curve import draw
+from runtime.training.data.common import Data
+from runtime.training.evaluate import Figures, measure
+from runtime.training.loop import Loop
+from runtime.training.model import compile_model, fill, make_model, make_trained, parameter_counts, settings
+from runtime.training.publish import Publisher, why_not_exported
+from runtime.training.recipe import Recipe, read_recipe
+from runtime.training.report import Report, read_metrics
+from runtime.training.sample import sample
+from runtime.training.state import Progress, State
+from runtime.training.step import NotFinite, Trained
+
+RECIPE: Final = "recipe.yaml"
+CARD, CURVE, ENVIRONMENT = "README.md", "curve.svg", "environment.json"
+
+
+def train(
+    source: str | Path,
+    out: str | Path | None = None,
+    *,
+    set: Mapping[str, Any] | None = None,
+    smoke: bool = False,
+    resume: bool = False,
+    log: TextIO | None = None,
+) -> Path:
+    """Train by a recipe; the run folder, by default `runs/NAME`.
+
+    source: a recipe's name or path. set: fields to override, by path: {"optimizer.lr": 3e-4}.
+    smoke: shrink it to seconds. resume: go on from the last checkpoint, exactly as if never interrupted.
+    Raises CompileError for what is wrong with the recipe, its data or its spec, before anything is written;
+    Stopped when SIGTERM or Ctrl-C ended the run, its state saved.
+    """
+    recipe = read_recipe(source, set, smoke=smoke)
+    folder = Path(out) if out is not None else Path("runs") / recipe.name
+    _check_folder(folder, recipe, resume)
+    run = _open(recipe)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECIPE).write_text(recipe.resolved(), encoding="utf-8")
+    out_stream = log or sys.stdout
+    report = Report(folder, recipe.file.train.steps, tuple(run.metrics), out_stream)
+    if resume:
+        _resume(folder, run.state, out_stream)
+    report.rewind(run.state.progress.step)
+    (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
+    total, trained = parameter_counts(run.trained.model)
+    print(
+        f"{recipe.name}: {total:,} parameters, {trained:,} trained; {len(run.data.train):,} examples, "
+        f"{len(run.data.valid):,} held out; into {folder}",
+        file=out_stream,
+    )
+    publisher = Publisher(recipe, run.program, settings(recipe, run.data), run.trained.model, run.data)
+    try:
+        Loop(recipe, folder, run.data, run.trained, run.state, publisher, report).run()
+    except NotFinite as fault:
+        raise fail(
+            "not-finite",
+            f"step {run.state.progress.step + 1}: {fault}",
+            recipe.span("optimizer.lr"),
+            help="nothing was updated: try a smaller `lr`, a longer `warmup`, or `clip`",
+        ) from None
+    finally:
+        _picture(folder, recipe, {})
+    _finish(folder, recipe, run)
+    return folder
+
+
+def evaluate(folder: str | Path, *, checkpoint: str = "best", batches: int | None = None) -> Figures:
+    """The figures of a run's checkpoint (`best` or `last`) on its held-out part. Raises CompileError."""
+    folder = Path(folder)
+    if not (folder / RECIPE).is_file():
+        raise fail("not-found", f"`{folder}` is no run folder: it has no {RECIPE}", None)
+    recipe = read_recipe(folder / RECIPE)
+    if not (folder / checkpoint).is_dir():
+        raise fail("not-found", f"the run in `{folder}` has no `{checkpoint}` yet", None)
+    run = _open(recipe, weights=False)
+    _fill(run, folder / checkpoint, recipe)
+    return measure(run.trained, run.data, recipe.file.evaluate.metrics, recipe.file.train.batch, batches)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a recipe becomes."""
+
+    recipe: Recipe
+    data: Data
+    program: Any
+    trained: Trained
+    state: State
+
+    @property
+    def metrics(self) -> list[str]:
+        """What is evaluated, the loss always."""
+        return list(dict.fromkeys(["loss", *self.recipe.file.evaluate.metrics]))
+
+
+def _open(recipe: Recipe, *, weights: bool = True) -> Run:
+    """Read the data, compile and fill the model. Raises CompileError."""
+    file = recipe.file
+    if file.train.batch % file.train.accumulate:
+        message = f"a batch of {file.train.batch} cannot be cut into {file.train.accumulate} equal parts"
+        raise fail("bad-value", message, recipe.span("train.accumulate"))
+    data = recipe.data.read(recipe.tokenizer.start() if recipe.tokenizer is not None else None)
+    if not len(data.train) or not len(data.valid):
+        raise fail("bad-value", "nothing is left to train on, or held out", recipe.span("data"))
+    program = compile_model(recipe, data)
+    torch.manual_seed(file.seed)
+    model = make_model(recipe, program, weights=weights)
+    trained = make_trained(recipe, program, model, next(held_out_batches(data, 1)))
+    optimizer = recipe.optimizer.of(model.parameters())
+    state = State(model, optimizer, recipe.schedule.of(optimizer, file.train.steps), Progress())
+    torch.manual_seed(file.seed)
+    return Run(recipe, data, program, trained, state)
+
+
+def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
+    """A folder is used for one run of one recipe."""
+    kept = folder / RECIPE
+    if not resume:
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            cure = "pass --resume to go on with it, or another --out"
+            raise fail("not-writable", f"`{folder}` exists and is not empty", None, help=cure)
+        return
+    if not kept.is_file():
+        raise fail("not-found", f"there is no run in `{folder}` to resume", None, help="leave out --resume")
+    before, now = kept.read_text(encoding="utf-8"), recipe.resolved()
+    if before != now:
+        changed = ", ".join(f"`{path}`" for path in _changes(yaml.safe_load(before), yaml.safe_load(now), ""))
+        message = f"the run in `{folder}` was made by another recipe: {changed} differs"
+        raise fail(
+            "conflict",
+            message,
+            None,
+            help="resume with the same recipe and settings, or choose another --out",
+        )
+
+
+def _changes(old: Any, new: Any, path: str) -> list[str]:
+    """The paths at which two trees differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        keys = dict.fromkeys([*old, *new])
+        return [p for k in keys for p in _changes(old.get(k), new.get(k), f"{path}.{k}" if path else k)]
+    return [path] if old != new else []
+
+
+def _resume(folder: Path, state: State, out: TextIO) -> None:
+    """Take the newest intact state, and say which damaged ones were passed over."""
+    found, damaged = generations.newest(folder, "last")
+    for generation in damaged:
+        print(f"note: {generation.path} is damaged and was passed over", file=sys.stderr)
+    if found is None:
+        print("nothing was saved yet: from the first step", file=out)
+        return
+    state.read(found.path)
+    print(f"resumed after step {state.progress.step}", file=out)
+
+
+def _fill(run: Run, folder: Path, recipe: Recipe) -> None:
+    """The weights of a published or saved model in a run's own."""
+    fill(run.trained.model, load(folder).state_dict(), recipe, whole=True)
+
+
+def _picture(folder: Path, recipe: Recipe, baselines: Mapping[str, Figures]) -> None:
+    rules = {name: found["loss"] for name, found in baselines.items() if "loss" in found}
+    (folder / CURVE).write_text(draw(recipe.name, read_metrics(folder), rules), encoding="utf-8")
+
+
+def _finish(folder: Path, recipe: Recipe, run: Run) -> None:
+    """Measure the best checkpoint and the baselines on all that was held out; write picture and card."""
+    _fill(run, folder / "best", recipe)
+    file = recipe.file
+    best = measure(run.trained, run.data, file.evaluate.metrics, file.train.batch, file.evaluate.batches)
+    baselines = {name: BASELINES[name](run.data) for name in file.evaluate.baselines}
+    _picture(folder, recipe, baselines)
+    total, trained = parameter_counts(run.trained.model)
+    facts = Facts(
+        run.program.typed.graph.task,
+        total,
+        trained,
+        len(run.data.train),
+        len(run.data.valid),
+        run.state.progress,
+        best,
+        baselines,
+        why_not_exported(run.program),
+        sample(run.trained, run.data),
+    )
+    (folder / CARD).write_text(card(recipe, facts), encoding="utf-8")

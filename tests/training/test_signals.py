@@ -1,0 +1,37 @@
+"""SIGTERM and Ctrl-C: the step is finished, its state saved, the exit code what a shell expects."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from runtime.training.state import read_tensors
+from tests.training.recipes import write
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_run_that_is_told_to_stop(number: signal.Signals, code: int, tmp_path: Path) -> None:
+    recipe = write(tmp_path)
+    command = [sys.executable, "-m", "runtime", "train", str(recipe), "--set", "train.steps=60"]
+    command += ["--set", "checkpoint.every=1000", "--set", "evaluate.every=1000"]
+    process = subprocess.Popen([*command, "--out", str(tmp_path / "cut")], stderr=subprocess.PIPE, text=True)
+    metrics = tmp_path / "cut" / "metrics.jsonl"
+    while not (metrics.exists() and metrics.read_text().count("\n") > 3):
+        assert process.poll() is None
+        time.sleep(0.005)
+    os.kill(process.pid, number)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == code, error
+    assert f"stopped by {number.name} after step" in error
+    assert subprocess.run([*command, "--out", str(tmp_path / "cut"), "--resume"]).returncode == 0
+    assert subprocess.run([*command, "--out", str(tmp_path / "whole")]).returncode == 0
+    for name in ("model.safetensors", "state.safetensors"):
+        cut, whole = (read_tensors(tmp_path / run / "last" / name) for run in ("cut", "whole"))
+        assert all(torch.equal(cut[key], whole[key]) for key in whole)
