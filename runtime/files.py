@@ -10,15 +10,16 @@ from typing import Final
 from torch import nn
 
 from compiler.diagnostics.diagnostic import fail
-from compiler.weights.config_source import CONFIG
+from compiler.weights.cache import cached_weights
+from compiler.weights.config_source import CONFIG, GENERATION
 from compiler.weights.readers.folder import CANDIDATES, INDEX_SUFFIX, weight_map
-from runtime.hub import Repository, cached, fetch, reach
+from runtime.hub import Repository, fetch, reach
 from runtime.origin import origin_of
 
 #: The small files that belong to a model: fetched with its weights, so that all is there without a network.
 COMPANIONS: Final = (
     CONFIG,
-    "generation_config.json",
+    GENERATION,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -28,8 +29,9 @@ COMPANIONS: Final = (
     "preprocessor_config.json",
     "chat_template.jinja",
 )
-#: What to fetch of a repository of which nothing is known.
-_ANY: Final = (CONFIG, "model*.safetensors*")
+#: Patterns of the same, for the commands in messages; and what to fetch where nothing is known.
+_SMALL: Final = ("*.json", "*.txt", "*.jinja")
+_ANY: Final = ("model*.safetensors", *_SMALL)
 
 
 def companion(source: str | Path | nn.Module, *names: str) -> Path | None:
@@ -47,7 +49,9 @@ def companion(source: str | Path | nn.Module, *names: str) -> Path | None:
 
 
 def fetch_config(place: Repository) -> Path:
-    """The config.json of a repository, which says what it is. Raises CompileError."""
+    """The config.json of a repository, which says what it is, with the one that is read beside it.
+    Raises CompileError.
+    """
     found = fetch(place, CONFIG, _ANY)
     if found is None:
         raise fail(
@@ -56,6 +60,7 @@ def fetch_config(place: Repository) -> Path:
             place.span,
             help=f'name the spec: load(SPEC, weights="{place.name}")',
         )
+    fetch(place.pinned(), GENERATION, _ANY)
     return found
 
 
@@ -65,7 +70,7 @@ def fetch_weights(place: Repository, file: str | None = None) -> Path:
     file: left out, the first of the usual names that the repository has. Raises CompileError.
     """
     names = CANDIDATES if file is None else (file,)
-    found = _first(cached(place, name) for name in names)
+    found = cached_weights(place.name, place.revision, file)
     if found is None:
         wanted = _ANY if file is None else _wanted(file)
         reach(place, names[0], wanted)
@@ -89,11 +94,11 @@ def _fetch_shards(place: Repository, index: str, path: Path) -> None:
 
 
 def _wanted(file: str) -> tuple[str, ...]:
-    """The arguments of `hf download` for a file; for an index, also a pattern of its shards."""
+    """The arguments of `hf download` for a file, or an index and its shards, and for what belongs to it."""
     if not file.endswith(INDEX_SUFFIX):
-        return (file,)
+        return (file, *_SMALL)
     stem, suffix = posixpath.splitext(file.removesuffix(INDEX_SUFFIX))
-    return (file, f"{stem}-*{suffix}")
+    return (file, f"{stem}-*{suffix}", *_SMALL)
 
 
 def _first(paths: Iterable[Path | None]) -> Path | None:

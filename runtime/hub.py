@@ -1,8 +1,7 @@
 """Files of published repositories: the hub's own cache first, then one short attempt, then what to do.
 
 The cache, the token and every other setting are huggingface_hub's, by its variables (HF_HOME, HF_HUB_CACHE,
-HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN). What the cache holds is found without a request and without the
-library's client, which takes longer to import than the file to open.
+HF_ENDPOINT, HF_HUB_OFFLINE, HF_TOKEN).
 """
 
 from __future__ import annotations
@@ -20,8 +19,8 @@ from typing import Final, cast
 
 from compiler.diagnostics.diagnostic import CompileError, Note, fail
 from compiler.source.text import Span
+from compiler.weights.cache import MAIN, cached, commit_of, known_absent
 
-MAIN: Final = "main"
 #: Seconds in which a server has to answer; HF_HUB_ETAG_TIMEOUT sets another.
 PATIENCE: Final = 1.5
 _NAME: Final = re.compile(r"([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?", re.ASCII)
@@ -48,18 +47,12 @@ class Repository:
 
     def pinned(self) -> Repository:
         """The same at the commit that the cache has for the revision, so that all files are of one commit."""
-        return replace(self, revision=_commit(self))
+        return replace(self, revision=commit_of(self.name, self.revision))
 
     def command(self, *wanted: str) -> str:
         """The shell command that brings files into the cache; of several, each may be a pattern."""
         revision = [] if self.revision == MAIN else ["--revision", self.revision]
         return shlex.join(["hf", "download", self.name, *wanted, *revision])
-
-
-def cached(place: Repository, file: str) -> Path | None:
-    """The file, where the cache has it."""
-    path = _home(place) / "snapshots" / _commit(place) / file
-    return path if path.is_file() else None
 
 
 def reach(place: Repository, file: str, wanted: Sequence[str] = ()) -> None:
@@ -76,31 +69,32 @@ def fetch(place: Repository, file: str, wanted: Sequence[str] = ()) -> Path | No
 
     Raises CompileError with the reason and the command that would fetch it.
     """
-    found = cached(place, file)
-    if found is not None or (_home(place) / ".no_exist" / _commit(place) / file).is_file():
+    found = cached(place.name, place.revision, file)
+    if found is not None or known_absent(place.name, place.revision, file):
         return found
-    reach(place, file, wanted)
     with _explained(place, file, place.command(*(wanted or [file]))):
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import RemoteEntryNotFoundError
 
+        listed = _listing(place)
+        if listed is not None and file not in listed:
+            return None
         try:
+            _knock(place, file)
             return Path(hf_hub_download(place.name, file, revision=place.revision))
         except RemoteEntryNotFoundError:
             return None
 
 
-def _home(place: Repository) -> Path:
-    """The folder of a repository in the cache, as huggingface_hub's documentation describes it."""
-    from huggingface_hub import constants
+def _listing(place: Repository) -> frozenset[str] | None:
+    """All files of the repository, where the cache knows them: after a download by patterns, as `hf` does."""
+    from huggingface_hub import get_cached_repo_tree
+    from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
-    return Path(constants.HF_HUB_CACHE) / f"models--{place.name.replace('/', '--')}"
-
-
-def _commit(place: Repository) -> str:
-    """The commit that a revision meant when it was last asked for; the revision itself where it is one."""
-    ref = _home(place) / "refs" / place.revision
-    return ref.read_text(encoding="utf-8").strip() if ref.is_file() else place.revision
+    try:
+        return frozenset(f.path for f in get_cached_repo_tree(place.name, revision=place.revision))
+    except CachedRepoTreeNotFoundError:
+        return None
 
 
 def _patience() -> float:

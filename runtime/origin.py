@@ -11,6 +11,7 @@ from torch import nn
 from compiler.passes.library import find_spec, read_source
 from compiler.pipeline import OWN_SPEC, is_checkpoint, locate
 from compiler.syntax.parse import parse
+from compiler.weights.cache import MAIN
 from compiler.weights.library import Library, Published, WeightMap
 from compiler.weights.published import published
 from runtime.hub import Repository
@@ -72,5 +73,4 @@ def publication(
 
 def repository(place: Published) -> Repository:
     """The repository that a map names."""
-    found = Repository(place.repository, span=place.span)
-    return found if place.revision is None else Repository(place.repository, place.revision, place.span)
+    return Repository(place.repository, place.revision or MAIN, place.span)

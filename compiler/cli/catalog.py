@@ -11,6 +11,7 @@ from compiler.passes.library import find_spec, read_source, spec_names
 from compiler.pipeline import typed_graph
 from compiler.syntax.model_spec import ModelSpec
 from compiler.syntax.parse import parse
+from compiler.weights.cache import MAIN, cached_weights
 from compiler.weights.library import Library
 from compiler.weights.published import published
 
@@ -20,12 +21,17 @@ _MAP_LINE = re.compile(r"^weightmap:", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Weights:
-    """The dialects that are read, and where the checkpoint of this very variant is published."""
+    """The dialects that are read, and where the checkpoint of this very variant is published.
+
+    revision: None for the repository's newest; file: None for the one of the usual name.
+    cached: the weights as the hub's cache has them, where a load would find them.
+    """
 
     dialects: tuple[str, ...]
-    repository: str | None
-    revision: str | None
-    file: str | None
+    repository: str | None = None
+    revision: str | None = None
+    file: str | None = None
+    cached: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,11 @@ class Entry:
     def weights_text(self) -> str:
         """The weights in a table's cell."""
         dialects = ", ".join(self.weights.dialects) or "no map"
-        return dialects + (f" ({self.weights.repository})" if self.weights.repository else "")
+        place = (
+            self.weights.repository
+            and f" ({self.weights.repository}{', cached' if self.weights.cached else ''})"
+        )
+        return dialects + (place or "")
 
 
 def catalog() -> tuple[list[Entry], list[Diagnostic]]:
@@ -77,6 +87,7 @@ def _weights(library: Library, spec: ModelSpec, parents: tuple[str, ...], varian
     dialects = tuple(m.dialect for m in maps)
     found = published(maps, spec, variant)
     if found is None:
-        return Weights(dialects, None, None, None)
+        return Weights(dialects)
     _, place = found
-    return Weights(dialects, place.repository, place.revision, place.file)
+    here = cached_weights(place.repository, place.revision or MAIN, place.file)
+    return Weights(dialects, place.repository, place.revision, place.file, str(here) if here else None)

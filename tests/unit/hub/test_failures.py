@@ -19,8 +19,9 @@ import pytest
 
 import compiler
 import runtime
+from compiler.weights.cache import cached
 from runtime.files import companion, fetch_weights
-from runtime.hub import Repository, cached
+from runtime.hub import Repository
 from tests.unit.hub.conftest import FIRST, NAME, point
 from tests.unit.hub.server import Hub, Repo
 
@@ -34,7 +35,7 @@ def refused(place: Repository = PLACE, file: str | None = WEIGHTS) -> str:
         fetch_weights(place, file)
     (diagnostic,) = caught.value.diagnostics
     assert diagnostic.code == "not-fetched"
-    assert cached(place, file or WEIGHTS) is None
+    assert cached(place.name, place.revision, file or WEIGHTS) is None
     return str(caught.value)
 
 
@@ -160,7 +161,7 @@ def test_a_dead_endpoint_is_told_at_once(
         said = refused()
         waited = time.monotonic() - start
     assert f"{where} {reason}" in said
-    assert f"`hf download {NAME} {WEIGHTS} --revision {FIRST}` fetches it" in said
+    assert f"`hf download {NAME} {WEIGHTS} '*.json' '*.txt' '*.jinja' --revision {FIRST}` fetches it" in said
     assert waited < 2
 
 
@@ -180,26 +181,31 @@ def test_a_companion_that_cannot_be_asked_for(hub: Hub, published: Repo) -> None
     assert companion(model, "README.md") is None
 
 
-@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("form", ["file", "index", "repository"])
 def test_the_command_of_the_message_fetches_it(
-    hub: Hub, published: Repo, cache: Path, sharded: bool, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, published: Repo, cache: Path, form: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = f"{WEIGHTS}.index.json" if sharded else WEIGHTS
-    if sharded:
-        whole = published.commits[FIRST].pop(WEIGHTS)
+    """Whole: afterwards the model loads, and what belongs to it or does not is known, without a network."""
+    file = f"{WEIGHTS}.index.json" if form == "index" else WEIGHTS
+    files = published.commits[FIRST]
+    if form == "index":
+        whole = files.pop(WEIGHTS)
         shard = "model-00001-of-00001.safetensors"
         index = b'{"weight_map": {%s}}' % b", ".join(
             b'"%s": "%s"' % (k, shard.encode()) for k in _keys(whole)
         )
         published.commits[FIRST] |= {shard: whole, file: index}
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    (command,) = re.findall(r"`(hf download .*)` fetches it", refused(file=file))
+    said = refused_source(NAME) if form == "repository" else refused(file=file)
+    (command,) = re.findall(r"`(hf download .*)` fetches it", said)
     name, *arguments = shlex.split(command)
     environment = {"HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(cache), "PATH": "", "HOME": str(cache)}
     subprocess.run([Path(sys.executable).with_name(name), *arguments], env=environment, check=True)
     hub.requests()
-    path = fetch_weights(PLACE, file)
-    assert path.read_bytes() == published.commits[FIRST][file]
+    place = NAME if form == "repository" else f"{NAME}@{FIRST}"
+    model = runtime.load(place)
+    assert companion(model, "merges.txt") is not None
+    assert companion(model, "vocab.txt") is None
     assert hub.requests() == []
 
 

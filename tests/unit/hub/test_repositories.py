@@ -11,6 +11,9 @@ from torch import nn
 
 import compiler
 import runtime
+from compiler.backend.build import program_of
+from compiler.cli.catalog import catalog
+from compiler.weights.cache import cached_weights
 from runtime.checkpoint.writer import TensorStream, write_safetensors
 from runtime.files import companion
 from runtime.hub import Repository
@@ -35,7 +38,7 @@ def test_the_second_load_asks_for_nothing(hub: Hub, published: Repo, folder: Pat
     assert f"HEAD /{NAME}/resolve/main/config.json" in paths(hub)
     assert same(runtime.load(NAME), folder)
     assert companion(first, "tokenizer.json", "merges.txt") == companion(NAME, "merges.txt")
-    assert companion(first, "generation_config.json", "chat_template.jinja") is None
+    assert companion(first, "vocab.txt", "chat_template.jinja") is None
     assert paths(hub) == []
 
 
@@ -53,6 +56,13 @@ def test_nothing_is_asked_where_there_is_no_network(
     with pytest.raises(compiler.CompileError, match="HF_HUB_OFFLINE forbids"):
         runtime.load("someone/else")
     assert paths(hub) == []
+
+
+def test_how_it_generates_is_known_from_the_first_load(hub: Hub, published: Repo) -> None:
+    """The config beside config.json counts when the spec is made, which is before the weights are fetched."""
+    published.commits[FIRST]["generation_config.json"] = b'{"eos_token_id": 7}'
+    for _ in range(2):
+        assert program_of(runtime.load(NAME)).typed.graph.io["eos"] == 7
 
 
 def test_all_files_are_of_one_commit(hub: Hub, published: Repo, folder: Path, tmp_path: Path) -> None:
@@ -90,6 +100,7 @@ def test_a_missing_shard_is_told_and_found_later(
         compiler.CompileError, match=f"has no `{name}`, which its `model.safetensors.index.json`"
     ):
         runtime.load(NAME)
+    assert cached_weights(NAME, "main", None) is None
     hub.repos[NAME] = Repo({SECOND: {**rest, name: data}})
     assert same(runtime.load(f"{NAME}@{SECOND}"), folder)
 
@@ -110,6 +121,19 @@ def test_a_spec_without_a_revision_takes_main_once(
     hub.requests()
     assert same(runtime.load(source), folder)
     assert paths(hub) == []
+
+
+def test_the_listing_says_what_the_cache_holds(
+    hub: Hub, published: Repo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write_spec(tmp_path, f"{{repository: {NAME}}}")
+    monkeypatch.setenv("BLOCKWRIGHT_PATH", str(tmp_path))
+    monkeypatch.setattr("compiler.cli.catalog.spec_names", lambda: ["small"])
+    assert [row.weights_text() for row in catalog()[0]] == [f"hf ({NAME})"] * 2
+    runtime.load(source)
+    rows, faults = catalog()
+    assert [row.weights_text() for row in rows] == [f"hf ({NAME}, cached)"] * 2 and not faults
+    assert Path(str(rows[0].weights.cached)).read_bytes() == published.commits[FIRST]["model.safetensors"]
 
 
 def test_a_label_that_no_variant_has_is_a_fault(tmp_path: Path) -> None:
