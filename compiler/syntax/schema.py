@@ -53,6 +53,23 @@ def _is_seq(value: object) -> object:
     raise PydanticCustomError("wrong_type", "expected a list, found {found}", {"found": describe(value)})
 
 
+#: How a field is written, for whoever wrote it otherwise.
+FORMS = {
+    "params": "params: {dim: 768}",
+    "variants": "variants: {large: {dim: 1024}}",
+    "dims": "dims: {T: {max: =context}}",
+    "inputs": 'inputs: {x: "float[B, T, D]"}',
+    "nodes": "nodes: {up: {op: linear, out: =dim}}",
+    "outputs": "outputs: {y: node}",
+    "methods": "methods: {encode: {outputs: {memory: node}}}",
+    "with": "with: {hidden: =4 * dim}",
+    "where": 'where: [{at: "0:2", set: {path: value}}]',
+    "set": "set: {path: value}",
+    "remove": "remove: [node]",
+    "replace": "replace: {node: {op: linear, out: =dim}}",
+    "insert": "insert: {after: node, nodes: {drop: {op: dropout, p: 0.1}}}",
+}
+
 Value = Annotated[Any, AfterValidator(_is_value)]  # any YAML: Located | Map | Seq
 Text = Annotated[Any, AfterValidator(_is_text)]  # a Located whose value is a string
 Name = Annotated[Any, AfterValidator(_is_key)]  # a mapping key
@@ -144,7 +161,9 @@ def _report(
     if kind == "missing":
         return diagnostics.error("missing-field", f"the field `{loc[-1]}` is missing", _head(parent.span))
     span = value.span if value is not None else key_span
-    return diagnostics.error("wrong-type", f"`{where}`: {message}", _head(span))
+    form = next((FORMS[str(part)] for part in reversed(loc) if part in FORMS), "")
+    cure = f"write `{form}`" if form else ""
+    return diagnostics.error("wrong-type", f"`{where}`: {message}", _head(span), help=cure)
 
 
 def _walk(data: Yaml, loc: Sequence[object]) -> tuple[Yaml, Span, Yaml | None]:
