@@ -127,13 +127,12 @@ class _Reading:
                     self._error(f"`{old}` gives {word(value)}, `{path}` gives {word(present.value)}", leaf)
 
     def keys(self, keys: tuple[ConfigKey, ...]) -> None:
-        """Present keys first: the defaults of absent ones may be expressions in other params."""
-        absent = [key for key in keys if self._value(key) is None]
-        for key in keys:
+        """What is known first: choices and the defaults of absent keys may be expressions in other params."""
+        for key in sorted(keys, key=self._turn):
             leaf = self._value(key)
             if leaf is not None:
                 self._read(key, leaf)
-        for key in absent:
+                continue
             self.used.add(key.path)
             if key.default is None:
                 self.diagnostics.error(
@@ -145,6 +144,12 @@ class _Reading:
                 continue
             with self.diagnostics.recover():
                 self._read(key, Leaf(self._data(key.default), key.span))
+
+    def _turn(self, key: ConfigKey) -> int:
+        """What is there, then what silence means anyhow, choices, and what follows from other params."""
+        if self._value(key) is not None:
+            return 2 if key.cases else 0
+        return 3 if key.cases or (isinstance(key.default, Located) and _is_expression(key.default)) else 1
 
     def fixed(self) -> None:
         for path, data in self.table.fixed.items():
@@ -233,7 +238,7 @@ class _Reading:
 
     def _data(self, data: Data) -> Any:
         """A value of the map. Raises Abort; in silence where a key that gives a param may be at fault."""
-        if not (isinstance(data, Located) and isinstance(data.value, str) and data.value.startswith("=")):
+        if not (isinstance(data, Located) and _is_expression(data)):
             return plain(data)
         here = Diagnostics()
         try:
@@ -255,3 +260,7 @@ class _Reading:
 
     def _error(self, message: str, leaf: Leaf, notes: tuple[Note, ...] = ()) -> Exception:
         return self.diagnostics.error("config-value", message, leaf.span, notes=notes)
+
+
+def _is_expression(data: Located) -> bool:
+    return isinstance(data.value, str) and data.value.startswith("=")

@@ -12,6 +12,8 @@ import transformers as hf
 from compiler.diagnostics.diagnostic import CompileError
 from compiler.weights.config import recognise
 
+SCALED = {"rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 3.0}
+
 
 def folder(path: Path, config: Any, **more: Any) -> Path:
     data = {**config.to_dict(), **more}
@@ -32,6 +34,19 @@ def test_a_silent_whisper_has_the_sizes_of_tiny(tmp_path: Path) -> None:
     assert [found[f"decoder_{name}"] for name in ("depth", "heads", "hidden")] == [
         config.decoder_layers, config.decoder_attention_heads, config.decoder_ffn_dim
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "scaling", [{"type": "linear", "factor": 4.0}, {**SCALED, "original_max_position_embeddings": None}]
+)
+def test_a_stretched_rotation_beside_silence(scaling: Any, tmp_path: Path) -> None:
+    """As the first long models wrote it: neither the base nor the context."""
+    said = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "rope_scaling": scaling}
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    found = recognise(tmp_path).set
+    assert (found["base"], found["rope"]["with"]["base"], found["context"]) == (10000.0, 10000.0, 2048)
+    assert found["rope"]["with"]["factor"] == 4.0
+    assert found["rope"]["with"].get("original", 2048) == 2048
 
 
 T5 = {"architectures": ["T5ForConditionalGeneration"]}
