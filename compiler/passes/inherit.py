@@ -42,18 +42,22 @@ def flatten(body: B, parent_of: Callable[[B], B | None], diagnostics: Diagnostic
         updates["init"] = body.init or base.init
         updates["adapters"] = body.adapters or base.adapters
         updates["task"] = body.task or base.task
+        for section in ("methods", "dims"):
+            gone = {str(name.value) for name in body.remove if name.value in getattr(base, section)}
+            updates[section] = {k: v for k, v in updates[section].items() if k not in gone}
+            removed |= gone
     nodes = _append(dict(base.nodes), body.nodes, diagnostics)
     updates["nodes"] = _edit(nodes, body, removed, diagnostics)
     return body.model_copy(update=updates)
 
 
 def _edit(
-    nodes: dict[Key, NodeSpec], body: Body, inputs: Collection[str], diagnostics: Diagnostics
+    nodes: dict[Key, NodeSpec], body: Body, others: Collection[str], diagnostics: Diagnostics
 ) -> dict[Key, NodeSpec]:
-    """The verbs in their fixed order: remove, replace, insert, add, set. inputs: those that go."""
+    """The verbs in their fixed order: remove, replace, insert, add, set. others: what goes and is no node."""
     if _has_conflicts(body, diagnostics):
         return nodes
-    for name in (n for n in body.remove if n.value not in inputs):
+    for name in (n for n in body.remove if n.value not in others):
         with diagnostics.recover():
             key = _find(nodes, str(name.value), name.span, diagnostics)
             nodes = {k: n for k, n in nodes.items() if k != key}
