@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from compiler.diagnostics.diagnostic import CompileError, Diagnostic
+from compiler.ir.typed import TypedGraph
 from compiler.passes.library import find_spec, read_source, spec_names
-from compiler.pipeline import typed_graph
+from compiler.pipeline import program, typed_graph
 from compiler.syntax.model_spec import ModelSpec
 from compiler.syntax.parse import parse
 from compiler.weights.cache import MAIN, cached_weights
-from compiler.weights.library import Library
+from compiler.weights.library import Library, WeightMap
+from compiler.weights.plan import plan_export
 from compiler.weights.published import published
 
 _SPEC_LINE = re.compile(r"^spec:", re.MULTILINE)
@@ -77,13 +79,14 @@ def _entries(name: str, maps: Library) -> Iterator[Entry]:
         full = f"{name}:{variant}" if variant else name
         typed = typed_graph(full)
         block = typed.root.block
-        weights = _weights(maps, spec, typed.graph.parents, variant)
+        weights = _weights(maps, spec, typed, variant)
         yield Entry(full, typed.graph.task, typed.root.parameter_count(), block.source, weights)
 
 
-def _weights(library: Library, spec: ModelSpec, parents: tuple[str, ...], variant: str) -> Weights:
+def _weights(library: Library, spec: ModelSpec, typed: TypedGraph, variant: str) -> Weights:
     """The maps of a spec, and the place that one of them names for the variant."""
-    maps = library.candidates(str(spec.spec.value), parents)
+    name = str(spec.spec.value)
+    maps = [m for m in library.candidates(name, typed.graph.parents) if m.spec == name or _fits(m, typed)]
     dialects = tuple(m.dialect for m in maps)
     found = published(maps, spec, variant)
     if found is None:
@@ -91,3 +94,12 @@ def _weights(library: Library, spec: ModelSpec, parents: tuple[str, ...], varian
     _, place = found
     here = cached_weights(place.repository, place.revision or MAIN, place.file)
     return Weights(dialects, place.repository, place.revision, place.file, str(here) if here else None)
+
+
+def _fits(map: WeightMap, typed: TypedGraph) -> bool:
+    """Whether a parent's map still accounts for every tensor."""
+    try:
+        plan_export(map, program(typed).table)
+    except CompileError:
+        return False
+    return True

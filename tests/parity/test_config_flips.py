@@ -133,11 +133,15 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
 }  # fmt: skip
 
 
+#: The encoder alone sees every patch, whatever share was hidden from it in pre-training.
+MEANT = {("vit_mae_encoder", "mask_ratio")}
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_no_key_is_ignored_in_silence(name: str, tmp_path: Path) -> None:
     subject = SUBJECTS[name]()
-    turned = list(flips(subject))
+    turned = [(path, value) for path, value in flips(subject) if (name, path) not in MEANT]
     faults = {
         f"{path}: {value!r}": said
         for number, (path, value) in enumerate(turned)

@@ -38,6 +38,7 @@ def test_list_has_a_row_per_spec_and_variant(capsys: pytest.CaptureFixture[str])
     assert gpt2["weights"]["repository"] == "openai-community/gpt2"
     assert by_name["gpt2:xl"]["weights"]["repository"] != gpt2["weights"]["repository"]
     assert by_name["clip_vitb32"]["weights"]["dialects"] == ["hf", "openai"]
+    assert by_name["simple_vit"]["weights"]["dialects"] == [], "its parent's map leaves tensors out"
 
 
 def test_list_as_text_tells_the_same(capsys: pytest.CaptureFixture[str]) -> None:
