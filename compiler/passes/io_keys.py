@@ -129,6 +129,11 @@ IO: Final[Mapping[str, IoKey]] = MappingProxyType(
         "image": _table("How pictures become `pixels`.", _IMAGE),
         "audio": _table("How sound becomes log-mel frames.", _AUDIO),
         "labels": IoKey("The names of the classes.", "a list of texts", _is_texts),
+        "pairs": IoKey(
+            "Whether an image's texts share its probability, or each pair has its own.",
+            "`exclusive` or `independent`",
+            lambda value: value in ("exclusive", "independent"),
+        ),
         "start": IoKey("The tokens that a sequence begins with when none are given.", *_IDS),
         "eos": IoKey("The tokens that end a sequence.", *_IDS),
         "pad": IoKey("The token that fills rows which have ended.", *_ID),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from compiler.cli.arguments import Verbs, add_verb
 from runtime.cli.arguments import add_top
-from runtime.cli.model import add_model, lines_of, open_for, print_json, progress
+from runtime.cli.model import add_model, in_batches, lines_of, need_tokenizer, open_for, print_json
 
 if TYPE_CHECKING:
     from runtime.tasks.classify import Class, Tagged
@@ -31,11 +31,9 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Classify and print."""
-    from runtime.tasks.opened import batches
-
     inputs = lines_of(options.inputs, "input")
     opened = open_for("classify", options)
-    chunks = progress(batches(inputs, BATCH), -(-len(inputs) // BATCH), "classifying")
+    chunks = in_batches(inputs, BATCH, "classifying")
     found = [answer for chunk in chunks for answer in _classified(opened, chunk, options.top)]
     if options.json:
         rows = zip(inputs, found, strict=True)
@@ -49,8 +47,11 @@ def run(options: argparse.Namespace) -> int:
 def _classified(opened: Opened, inputs: Sequence[str], top: int) -> Sequence[tuple[Class | Tagged, ...]]:
     """The classes of each input, or of each token of it."""
     from runtime.tasks.abilities import tags_tokens
-    from runtime.tasks.classify import classify_texts, tag_texts
+    from runtime.tasks.classify import classify_images, classify_texts, tag_texts
 
+    if "pixels" in opened.signature.inputs:
+        return classify_images(opened, opened.images(list(inputs)), top=top)
+    need_tokenizer(opened)
     if tags_tokens(opened.signature):
         return tag_texts(opened, inputs)
     return classify_texts(opened, inputs, top=top)

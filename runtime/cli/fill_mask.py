@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from compiler.cli.arguments import Verbs, add_verb
 from runtime.cli.arguments import add_top
-from runtime.cli.model import add_model, lines_of, open_for, print_json
+from runtime.cli.model import add_model, lines_of, need_tokenizer, open_for, print_json
 
 if TYPE_CHECKING:
     from runtime.tasks.fill_mask import Filled
@@ -32,6 +32,7 @@ def run(options: argparse.Namespace) -> int:
 
     texts = lines_of(options.texts, "text")
     opened = open_for("fill-mask", options)
+    need_tokenizer(opened)
     found = fill_mask(opened, texts, top=options.top)
     if options.json:
         print_json(options, opened, found)

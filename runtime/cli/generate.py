@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from compiler.cli.arguments import Verbs, add_verb
 from compiler.diagnostics.diagnostic import fail
 from runtime.cli.choice import add_choice, choice_of
-from runtime.cli.model import STDIN, add_model, open_for, print_json
-from runtime.cli.writing import add_tokens, need_tokenizer, print_pieces, print_written
+from runtime.cli.model import STDIN, add_model, need_tokenizer, open_for, print_json
+from runtime.cli.writing import add_tokens, print_pieces, print_written
 
 if TYPE_CHECKING:
     from runtime.tasks.generate import Written
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         raise fail("usage", "give prompts or --tokens, one of the two", None)
     opened = open_for("generate", options)
     if prompts:
-        need_tokenizer(opened, "--tokens 1,2,3")
+        need_tokenizer(opened, "; or give token ids: --tokens 1,2,3")
     if len(prompts) == 1 and options.num_beams in (None, 1) and not options.json and sys.stdout.isatty():
         print_pieces(stream_text(opened, prompts[0], choice_of(options)), prompts[0])
         return 0

@@ -6,9 +6,23 @@ from collections.abc import Sequence
 
 from compiler.cli import main as compiler_cli
 from compiler.cli.process import Verb, make_parser, run_command
-from runtime.cli import chat, classify, embed, eval, export, fill_mask, generate, train, translate, verify
+from runtime.cli import (
+    chat,
+    classify,
+    embed,
+    eval,
+    export,
+    fill_mask,
+    generate,
+    reconstruct,
+    train,
+    translate,
+    verify,
+    zero_shot,
+)
 
-VERBS: tuple[Verb, ...] = (generate, chat, fill_mask, embed, classify, translate, train, eval, export, verify)
+TASKS: tuple[Verb, ...] = (generate, chat, fill_mask, embed, classify, zero_shot, reconstruct, translate)
+VERBS = (*TASKS, train, eval, export, verify)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

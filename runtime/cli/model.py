@@ -6,12 +6,12 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from compiler.cli.arguments import add_json, add_source, settings
-from compiler.diagnostics.diagnostic import fail
+from compiler.diagnostics.diagnostic import CompileError, fail
 from runtime.cli.arguments import NONE, add_checkpoint, add_weights, dtype_of, warn_untrained, weights_of
 
 if TYPE_CHECKING:
@@ -74,15 +74,28 @@ def print_json(options: argparse.Namespace, opened: Opened, results: Iterable[An
     print(json.dumps(data, indent=2, ensure_ascii=False, default=asdict))
 
 
-def progress(items: Iterable[T], total: int, label: str) -> Iterator[T]:
-    """The items, a count of them on stderr meanwhile where that is a terminal and there is more than one."""
-    shown = total > 1 and sys.stderr.isatty()
-    for done, item in enumerate(items):
+def in_batches(items: Sequence[T], size: int, label: str) -> Iterator[Sequence[T]]:
+    """The items, `size` at a time; how far it is on stderr, where that is a terminal and there is more."""
+    from runtime.tasks.opened import batches
+
+    shown = len(items) > size and sys.stderr.isatty()
+    done = 0
+    for batch in batches(items, size):
         if shown:
-            print(f"\r{label} {done}/{total}", end="", file=sys.stderr, flush=True)
-        yield item
+            print(f"\r{label} {done}/{len(items)}", end="", file=sys.stderr, flush=True)
+        yield batch
+        done += len(batch)
     if shown:
         print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def need_tokenizer(opened: Opened, instead: str = "") -> None:
+    """Load the tokenizer. instead: what goes without one. Raises CompileError, which names the option."""
+    try:
+        opened.tokenizer  # noqa: B018 - loaded at its first use
+    except CompileError as error:
+        cure = "pass the file or folder that holds it: --tokenizer PATH" + instead
+        raise CompileError(tuple(replace(d, help=d.help and cure) for d in error.diagnostics)) from None
 
 
 def mark(options: argparse.Namespace, opened: Opened) -> str:

@@ -1,4 +1,4 @@
-"""Files that a task writes: whole or not at all, and never over what is there."""
+"""Files that a task writes: whole or not at all, and never over what is not known to be ours."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from compiler.source.text import display_name
 
 if TYPE_CHECKING:
     import torch
+    from PIL.Image import Image
 
-SAFETENSORS: Final = ".safetensors"
+PNG, SAFETENSORS = ".png", ".safetensors"
+#: In our PNG files, so that a later run may replace them.
+_MARK: Final = ("Software", "blockwright")
 
 
 def add_output(parser: argparse.ArgumentParser, kind: str, what: str, default: Path | None = None) -> None:
@@ -33,10 +36,19 @@ def check_output(options: argparse.Namespace, kind: str) -> None:
     if path.suffix.lower() != kind:
         message = f"`{display_name(path)}` does not end in {kind}, which is what is written"
         raise fail("usage", message, None, help=f"-o {path.stem}{kind}")
-    if path.exists() and not options.force:
-        message = f"`{display_name(path)}` exists"
+    if path.exists() and not options.force and not _is_our_picture(path):
+        message = f"`{display_name(path)}` exists and was not drawn by this program"
         help = "choose another place, or pass --force to overwrite it"
         raise fail("not-writable", message, None, help=help)
+
+
+def write_picture(picture: Image, path: Path) -> None:
+    """Write a PNG file. Raises CompileError."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    info.add_text(*_MARK)
+    _write(path, lambda part: picture.save(part, format="PNG", pnginfo=info))
 
 
 def write_vectors(vectors: torch.Tensor, path: Path) -> None:
@@ -58,3 +70,13 @@ def _write(path: Path, save: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             part.unlink()
+
+
+def _is_our_picture(path: Path) -> bool:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as found:
+            return bool(found.info.get(_MARK[0]) == _MARK[1])
+    except (OSError, ValueError):
+        return False

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from compiler.cli.arguments import Verbs, add_verb
 from compiler.diagnostics.diagnostic import fail
 from runtime.cli.choice import add_choice, choice_of
-from runtime.cli.model import add_model, lines_of, open_for, print_json
-from runtime.cli.writing import add_tokens, need_tokenizer, print_written
+from runtime.cli.model import add_model, lines_of, need_tokenizer, open_for, print_json
+from runtime.cli.writing import add_tokens, print_written
 
 if TYPE_CHECKING:
     from runtime.tasks.generate import Written
@@ -26,7 +26,7 @@ def declare(verbs: Verbs) -> None:
     add_tokens(parser, "a text as token ids, which need no tokenizer; repeatable")
     parser.add_argument(
         "--language", metavar="TOKEN",
-        help="the token that a translation begins with, or its id, where a model writes several languages",
+        help="the token of the language to write, or with --tokens its id, where a model writes several",
     )  # fmt: skip
     add_choice(parser, NEW_TOKENS)
     parser.set_defaults(run=run)
@@ -52,9 +52,9 @@ def _translated(options: argparse.Namespace, opened: Opened, texts: list[str]) -
     from runtime.tasks.translate import translate, translate_tokens
 
     if texts:
-        need_tokenizer(opened, "--tokens 1,2,3")
+        need_tokenizer(opened, "; or give token ids: --tokens 1,2,3")
         return translate(opened, texts, language=options.language, choice=choice_of(options))
     if options.language is not None and not options.language.isdecimal():
         raise fail("usage", "with --tokens, --language is an id, too", None)
-    start = int(options.language) if options.language is not None else None
-    return translate_tokens(opened, options.tokens, start=start, choice=choice_of(options))
+    language = int(options.language) if options.language is not None else None
+    return translate_tokens(opened, options.tokens, language=language, choice=choice_of(options))

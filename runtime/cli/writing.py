@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
-
-from compiler.diagnostics.diagnostic import CompileError, Note
 
 if TYPE_CHECKING:
     from runtime.tasks.generate import Written
-    from runtime.tasks.opened import Opened
 
 
 def add_tokens(parser: argparse.ArgumentParser, text: str) -> None:
@@ -22,15 +18,6 @@ def add_tokens(parser: argparse.ArgumentParser, text: str) -> None:
 def ids(text: str) -> tuple[int, ...]:
     """Token ids with commas between them, as argparse reads them."""
     return tuple(int(part) for part in text.split(","))
-
-
-def need_tokenizer(opened: Opened, instead: str) -> None:
-    """Load the tokenizer. Raises CompileError, which says what goes without one."""
-    try:
-        opened.tokenizer  # noqa: B018 - loaded at its first use
-    except CompileError as error:
-        note = Note(f"without a tokenizer, give token ids: {instead}")
-        raise CompileError(tuple(replace(d, notes=(*d.notes, note)) for d in error.diagnostics)) from None
 
 
 def print_pieces(pieces: Iterable[str], prompt: str = "") -> None:

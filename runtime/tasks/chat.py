@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from runtime.tasks.abilities import require
-from runtime.tasks.generate import DEFAULT, Choice, Prompt, Written, new_tokens, pieces, prompt_of
+from runtime.tasks.generate import DEFAULT, Choice, Prompt, Written, pieces, prompt_of, written
 from runtime.tasks.opened import Opened
 from runtime.text.chat import chat_prompt
 
@@ -18,8 +18,8 @@ def answer(opened: Opened, messages: Messages, choice: Choice = DEFAULT) -> Writ
     messages: each with `role` (system, user, assistant) and `content`, the last one the user's. Raises
     CompileError for a model of another kind and for one without a chat template.
     """
-    (row,) = new_tokens(opened, _prompt(opened, messages), choice)
-    return Written(row, opened.tokenizer.decode(row), messages[-1]["content"])
+    (found,) = written(opened, _prompt(opened, messages), [messages[-1]["content"]], choice)
+    return found
 
 
 def stream_answer(opened: Opened, messages: Messages, choice: Choice = DEFAULT) -> Iterator[str]:

@@ -59,7 +59,7 @@ def tag_texts(opened: Opened, texts: Sequence[str]) -> list[tuple[Tagged, ...]]:
         raise fail("wrong-model", f"{opened.signature}: it judges whole texts", None)
     inputs, encoded = read_texts(opened, texts, cut_at=opened.signature.longest("tokens"))
     scores = opened.call(inputs)["logits"].cpu().float().softmax(-1)
-    names = _names(opened.beside("config.json"))
+    names = _names(opened, opened.beside("config.json"))
     best, at = scores.max(-1)
     return [
         tuple(
@@ -75,7 +75,7 @@ def tag_texts(opened: Opened, texts: Sequence[str]) -> list[tuple[Tagged, ...]]:
 
 def _ranked(opened: Opened, logits: torch.Tensor, top: int) -> list[tuple[Class, ...]]:
     config = opened.beside("config.json")
-    names = _names(config)
+    names = _names(opened, config)
     scores, order = _scores(logits.cpu().float(), config).topk(min(top, logits.shape[-1]))
     return [
         tuple(Class(names.get(i, f"class {i}"), i, score) for i, score in zip(*pair, strict=True))
@@ -90,8 +90,11 @@ def _scores(logits: torch.Tensor, config: Mapping[str, Any]) -> torch.Tensor:
     return logits.sigmoid() if several else logits.softmax(-1)
 
 
-def _names(config: Mapping[str, Any]) -> dict[int, str]:
-    """The names of the classes, where the config gives any."""
+def _names(opened: Opened, config: Mapping[str, Any]) -> dict[int, str]:
+    """The names of the classes, where the spec or the config gives any."""
+    own = opened.signature.io.get("labels")
+    if isinstance(own, tuple):
+        return {i: str(name) for i, name in enumerate(own)}
     said = config.get("id2label")
     return {int(i): str(name) for i, name in said.items()} if isinstance(said, dict) else {}
 

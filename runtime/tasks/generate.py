@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,6 +12,7 @@ import runtime
 from compiler.diagnostics.diagnostic import fail
 from runtime.tasks.abilities import continues_text, require
 from runtime.tasks.opened import Opened
+from runtime.text.streaming import TextStream
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ def generate_texts(opened: Opened, prompts: Sequence[str], choice: Choice = DEFA
     Raises CompileError for a model of another kind, without a tokenizer, or with a context that is too short.
     """
     require(opened.signature, "generate")
-    rows = new_tokens(opened, prompt_of(opened, prompts), choice)
-    return [Written(row, opened.tokenizer.decode(row), text) for row, text in zip(rows, prompts, strict=True)]
+    return written(opened, prompt_of(opened, prompts), prompts, choice)
 
 
 def generate_tokens(
@@ -74,6 +74,15 @@ def stream_text(opened: Opened, prompt: str, choice: Choice = DEFAULT) -> Iterat
     return pieces(opened, prompt_of(opened, [prompt]), choice)
 
 
+def written(opened: Opened, prompt: Prompt, texts: Sequence[str], choice: Choice) -> list[Written]:
+    """What a model adds to each row of a prompt. texts: what the rows are made of."""
+    rows = new_tokens(opened, prompt, choice, ends(opened))
+    return [
+        Written(row, "".join(_text(opened, prompt, i, row)), text)
+        for i, (row, text) in enumerate(zip(rows, texts, strict=True))
+    ]
+
+
 def prompt_of(opened: Opened, texts: Sequence[str], *, special: bool = True) -> Prompt:
     """Texts as what the model goes on from. special: with the tokens that begin and end a text."""
     decoder = continues_text(opened.signature)
@@ -82,7 +91,7 @@ def prompt_of(opened: Opened, texts: Sequence[str], *, special: bool = True) -> 
         raise fail("usage", "a prompt is empty", None, help="write at least a word")
     if decoder:
         return Prompt(tokens=encoded.tokens, mask=encoded.mask)
-    return Prompt(source=encoded.tokens, source_mask=encoded.mask)
+    return Prompt(started(opened, len(texts)), source=encoded.tokens, source_mask=encoded.mask)
 
 
 def prompt_of_ids(opened: Opened, rows: Sequence[Sequence[int]]) -> Prompt:
@@ -95,37 +104,58 @@ def prompt_of_ids(opened: Opened, rows: Sequence[Sequence[int]]) -> Prompt:
         tokens[i, at], mask[i, at] = torch.tensor(row), 1
     if decoder:
         return Prompt(tokens=tokens, mask=mask.bool())
-    return Prompt(source=tokens, source_mask=mask.bool())
+    return Prompt(started(opened, len(rows)), source=tokens, source_mask=mask.bool())
 
 
-def new_tokens(opened: Opened, prompt: Prompt, choice: Choice) -> list[tuple[int, ...]]:
-    """The ids that a model adds to each row, up to the one that ends it."""
-    found = runtime.generate(opened.model, **vars(prompt), eos=ends(opened), **vars(choice))
+def started(opened: Opened, rows: int) -> torch.Tensor | None:
+    """The ids that a decoder begins with, int[rows, N]; None where the spec names none."""
+    ids = io_ids(opened, "start")
+    return torch.tensor([ids] * rows) if ids else None
+
+
+def new_tokens(
+    opened: Opened, prompt: Prompt, choice: Choice, ends: tuple[int, ...] | None = None
+) -> list[tuple[int, ...]]:
+    """The ids that a model adds to each row, up to the one that ends it. ends: left out, the spec's."""
+    ends = own_ends(opened) if ends is None else ends
+    found = runtime.generate(opened.model, **vars(prompt), eos=ends, **vars(choice))
     start = 0 if prompt.tokens is None else prompt.tokens.shape[1]
-    return [_ended(row, ends(opened)) for row in found[:, start:].tolist()]
+    rows = found[:, start:].tolist()
+    return [tuple(row[: next((i + 1 for i, id in enumerate(row) if id in ends), None)]) for row in rows]
 
 
 def pieces(opened: Opened, prompt: Prompt, choice: Choice) -> Iterator[str]:
     """The text that a model adds to a single row, as it comes."""
-    from tokenizers.decoders import DecodeStream
-
-    decoded = DecodeStream(skip_special_tokens=True)
-    arguments = {**vars(choice)}
-    arguments.pop("num_beams")
-    for token in runtime.stream(opened.model, **vars(prompt), eos=ends(opened), **arguments):
-        piece = decoded.step(opened.tokenizer.backend, int(token[0]))
-        if piece:
-            yield piece
+    chosen = {name: value for name, value in vars(choice).items() if name != "num_beams"}
+    steps = runtime.stream(opened.model, **vars(prompt), eos=ends(opened), **chosen)
+    return _text(opened, prompt, 0, (int(step[0]) for step in steps))
 
 
 def ends(opened: Opened) -> tuple[int, ...]:
-    """The ids that end a text: the spec's, and the tokenizer's, which a chat may end with."""
-    said = opened.signature.io.get("eos")
-    ids = said if isinstance(said, tuple) else (said,)
-    return tuple(dict.fromkeys(id for id in ids if isinstance(id, int)))
+    """The ids that end a text: the model's, and the tokenizer's, with which the turn of a chat may end."""
+    own, more = own_ends(opened), opened.tokenizer.eos
+    return own if more is None or more in own else (*own, more)
 
 
-def _ended(row: Sequence[int], ends: Sequence[int]) -> tuple[int, ...]:
-    """A row up to the first id that ends it, that one included."""
-    at = next((i for i, id in enumerate(row) if id in ends), len(row))
-    return tuple(row[: at + 1])
+def own_ends(opened: Opened) -> tuple[int, ...]:
+    """The ids that the spec or the folder's config says end a text."""
+    return io_ids(opened, "eos")
+
+
+def io_ids(opened: Opened, key: str) -> tuple[int, ...]:
+    """The ids of one or several tokens in the spec's `io`, none where it has none."""
+    said = opened.signature.io.get(key)
+    return tuple(id for id in (said if isinstance(said, tuple) else (said,)) if isinstance(id, int))
+
+
+def _text(opened: Opened, prompt: Prompt, row: int, ids: Iterable[int]) -> Iterator[str]:
+    """The text of ids behind the one of a prompt's row, in pieces that end with whole letters."""
+    before: list[int] = []
+    if prompt.tokens is not None and prompt.mask is not None:
+        before = prompt.tokens[row][prompt.mask[row]].tolist()
+    text = TextStream(opened.tokenizer, before)
+    for id in ids:
+        if piece := text.push(id):
+            yield piece
+    if piece := text.finish():
+        yield piece

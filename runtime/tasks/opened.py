@@ -15,6 +15,7 @@ from torch import nn
 from compiler.backend.build import program_of
 from compiler.diagnostics.diagnostic import fail
 from runtime.files import companion
+from runtime.images import ImageTransform, image_transform
 from runtime.loading import load
 from runtime.tasks.signature import Signature, signature_of
 from runtime.text import Tokenizer, load_tokenizer
@@ -34,6 +35,11 @@ class Opened:
     def tokenizer(self) -> Tokenizer:
         """The model's tokenizer, loaded at its first use. Raises CompileError where there is none."""
         return load_tokenizer(self.model, self.tokens_at)
+
+    @cached_property
+    def images(self) -> ImageTransform:
+        """How pictures become pixels. Raises CompileError where nothing says so."""
+        return image_transform(self.model)
 
     @property
     def device(self) -> torch.device:
