@@ -41,7 +41,9 @@ class Repository:
     def named(cls, source: object) -> Repository | None:
         """What `owner/name` or `owner/name@revision` means, unless a file or folder has that name."""
         found = _NAME.fullmatch(source) if isinstance(source, str) else None
-        if found is None or found[1].endswith((".yaml", ".yml")) or os.path.exists(found[0]):
+        if found is None or ".." in found[0] or os.path.exists(found[0]):
+            return None
+        if found[1].endswith((".yaml", ".yml")):
             return None
         return cls(found[1], found[2] or MAIN)
 

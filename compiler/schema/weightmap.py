@@ -10,7 +10,17 @@ from pydantic import BaseModel
 
 from compiler.schema.spec import DRAFT
 from compiler.syntax import weightmap
-from compiler.syntax.weightmap import Any_, Data, Flag, Text, Version, WeightMapFile
+from compiler.syntax.weightmap import (
+    REPOSITORY,
+    Any_,
+    Data,
+    Flag,
+    Inside,
+    RepositoryName,
+    Text,
+    Version,
+    WeightMapFile,
+)
 from compiler.syntax.yaml import Located, Map, Seq
 
 Schema = dict[str, Any]
@@ -18,6 +28,8 @@ Schema = dict[str, Any]
 _SCALAR: Schema = {"type": ["string", "number", "boolean", "null"]}
 _LEAVES: list[tuple[Any, Schema]] = [
     (Text, {"type": "string"}),
+    (RepositoryName, {"type": "string", "pattern": f"^{REPOSITORY}$"}),
+    (Inside, {"type": "string"}),
     (Flag, {"type": "boolean"}),
     (Version, {"const": 1}),
     (Any_, _SCALAR),

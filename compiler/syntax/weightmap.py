@@ -14,6 +14,7 @@ A file without `spec` is a fragment: it exists to be named by `include`.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, InstanceOf, Tag, ValidationError
@@ -32,6 +33,18 @@ def _text(value: Located) -> Located:
     return value
 
 
+def _repository(value: Located) -> Located:
+    if not re.fullmatch(REPOSITORY, str(value.value), re.ASCII):
+        raise ValueError("a repository belongs here: `owner/name`")
+    return value
+
+
+def _inside(value: Located) -> Located:
+    if not all(step.strip(".") for step in str(value.value).split("/")):
+        raise ValueError("a name inside the repository belongs here: no step of it is empty, `.` or `..`")
+    return value
+
+
 def _flag(value: Located) -> Located:
     if not isinstance(value.value, bool):
         raise ValueError("true or false belongs here")
@@ -44,9 +57,12 @@ def _version(value: Located) -> Located:
     return value
 
 
+REPOSITORY = r"[\w.-]+/[\w.-]+"  # what one is called on a model hub
 Place = InstanceOf[Key]
 Any_ = InstanceOf[Located]
 Text = Annotated[InstanceOf[Located], AfterValidator(_text)]
+RepositoryName = Annotated[Text, AfterValidator(_repository)]
+Inside = Annotated[Text, AfterValidator(_inside)]
 Flag = Annotated[InstanceOf[Located], AfterValidator(_flag)]
 Version = Annotated[InstanceOf[Located], AfterValidator(_version)]
 Texts = tuple[Text, ...]
@@ -106,15 +122,15 @@ Entry = Annotated[
 
 
 class FilesEntry(Surface):
-    """Where a variant's published checkpoint is; `default` stands for the variant that the defaults are.
+    """Where a variant's published checkpoint is; `default` stands for the spec's own defaults.
 
-    repository: `owner/name`. revision: a commit; left out, the repository's newest when it is first fetched.
-    file: the file or index with the weights; left out, the one of the usual name.
+    revision: a commit; left out, the repository's newest when it is first fetched. file: the file or index
+    with the weights; left out, the one of the usual name.
     """
 
-    repository: Text
-    revision: Text | None = None
-    file: Text | None = None
+    repository: RepositoryName
+    revision: Inside | None = None
+    file: Inside | None = None
 
 
 class MatchEntry(Surface):

@@ -157,7 +157,9 @@ def test_what_stands_here_comes_before_what_is_published(
     assert paths(hub) == []
 
 
-@pytest.mark.parametrize("source", ["gpt2", "./a/b", "a/b/c", "a/b.yaml", "/a/b", "a/b:xl", "a b/c", "a/b@"])
+@pytest.mark.parametrize(
+    "source", ["gpt2", "./a/b", "a/b/c", "a/b.yaml", "/a/b", "a/b:xl", "a b/c", "a/b@", "../b", "a/b@../c"]
+)
 def test_these_are_no_repositories(source: str) -> None:
     assert Repository.named(source) is None
 
