@@ -64,7 +64,7 @@ def from_packed_merges(path: Path, said: Declared) -> Tokenizer:
 
 def byte_pairs(ids: Mapping[str, int], merges: Merges, said: Declared, path: Path) -> Tokenizer:
     """Byte-level BPE. The words are those of `split`, else those that GPT-2's expression finds."""
-    ends = next((WORD_END for token in ids if token.endswith(WORD_END)), None)
+    ends = next((WORD_END for token in ids if token.endswith(WORD_END)), "")
     try:
         model = BPE(dict(ids), merges, end_of_word_suffix=ends, unk_token=said.special.get("unk"))
     except Exception as error:  # noqa: BLE001 - the library raises nothing more precise
@@ -80,7 +80,10 @@ def byte_pairs(ids: Mapping[str, int], merges: Merges, said: Declared, path: Pat
         else [pre_tokenizers.Split(Regex(said.split), behavior="removed", invert=True)]
     )
     made.pre_tokenizer = pre_tokenizers.Sequence([*words, letters])
-    made.decoder = decoders.ByteLevel()
+    steps: list[Any] = [decoders.ByteLevel()]
+    if ends:
+        steps += [decoders.Replace(ends, " "), decoders.Strip(" ", 0, 1)]
+    made.decoder = decoders.Sequence(steps)
     return made
 
 

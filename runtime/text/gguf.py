@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import tokenizers
-from tokenizers import AddedToken, Regex, decoders, pre_tokenizers
+from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
 
@@ -96,7 +96,8 @@ def _byte_pairs(fields: _Fields) -> tokenizers.Tokenizer:
 def _scored_pairs(fields: _Fields, tokens: list[str], unknown: str | None) -> tokenizers.Tokenizer:
     """SentencePiece's BPE: of two neighbours, those whose union scores highest are merged first.
 
-    A text is one word, its spaces written as a sign; a letter that is no token is its bytes.
+    A text is one word, its spaces written as a sign, one of them in front of it (and behind a special token);
+    a letter that is no token is its bytes.
     """
     scores = fields.array("scores", float)
     if len(scores) != len(tokens):
@@ -105,7 +106,8 @@ def _scored_pairs(fields: _Fields, tokens: list[str], unknown: str | None) -> to
     options = {"unk_token": unknown, "fuse_unk": True, "byte_fallback": True}
     made = tokenizers.Tokenizer(_fitting(fields, lambda ids: BPE(ids, merges, **options)))
     leads = fields.get("add_space_prefix") is not False
-    made.pre_tokenizer = pre_tokenizers.Metaspace(_SPACE, "first" if leads else "never", split=False)
+    spaces = normalizers.Replace(" ", _SPACE)
+    made.normalizer = normalizers.Sequence([normalizers.Prepend(_SPACE), spaces]) if leads else spaces
     steps = [decoders.Replace(_SPACE, " "), decoders.ByteFallback(), decoders.Fuse()]
     made.decoder = decoders.Sequence([*steps, *([decoders.Strip(" ", 1, 0)] if leads else [])])
     return made

@@ -15,10 +15,11 @@ from jinja2.runtime import Context, Undefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import pass_environment
 
-#: What one rendering may do: turns of loops and calls; characters (or items) of any value that it makes.
-MAX_STEPS: Final = 500_000
+#: What one rendering may do: turns of loops and calls; characters (or items) of any value that it makes,
+#: and bits of a number.
+MAX_STEPS: Final = 200_000
 MAX_LENGTH: Final = 4_000_000
-MAX_POWER: Final = 64
+MAX_BITS: Final = 4096
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
@@ -82,8 +83,8 @@ class _Environment(ImmutableSandboxedEnvironment):
                 self.bound(a * right)
             case "*", [None, int(b)]:
                 self.bound(left * b)
-            case "**", _ if isinstance(right, int) and right > MAX_POWER:
-                raise SecurityError(f"it takes a power of {right}")
+            case "**", _ if isinstance(left, int) and left.bit_length() * right > MAX_BITS:
+                raise SecurityError(f"it takes a number to the power of {right}")
         return super().call_binop(context, operator, left, right)
 
 

@@ -103,7 +103,7 @@ def stream_text(  # noqa: PLR0913 - what people may ask for, each by name
     as it stands (float[1, ...], features).
     tokenizer: left out, that of the model's own files. special: the prompt gets the tokens that begin a text;
     a chat's prompt has them.
-    eos: left out, the tokenizer's end of a text, else the model's. Everything else as for `generate`.
+    Everything else as for `generate`.
     Raises CompileError as `generate` and `load_tokenizer` do.
     """
     tokenizer = load_tokenizer(model) if tokenizer is None else tokenizer
@@ -122,7 +122,7 @@ def stream_text(  # noqa: PLR0913 - what people may ask for, each by name
         top_p=top_p,
         min_p=min_p,
         repetition_penalty=repetition_penalty,
-        eos=tokenizer.eos if eos == MODEL and tokenizer.eos is not None else eos,
+        eos=eos,
         seed=seed,
     )
     return _pieces(TextStream(tokenizer, given[0].tolist() if starts else ()), steps)
