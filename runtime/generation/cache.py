@@ -31,10 +31,11 @@ class Entry:
 
     def so_far(self, past: int) -> list[Tensor]:
         """Its tensors, as far as they are filled."""
-        tensors: list[Tensor] = self.holder[self.key] or []
+        if self.holder[self.key] is None:
+            return []
         return [
             tensor.narrow(shape.index(_KEYS), 0, past) if not self.once and _KEYS in shape else tensor
-            for tensor, shape in zip(tensors, self.shapes, strict=True)
+            for tensor, shape in zip(self.holder[self.key], self.shapes, strict=True)
         ]
 
 
