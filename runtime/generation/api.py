@@ -100,9 +100,10 @@ def stream(  # noqa: PLR0913 - the same
         pad,
         seed,
     )
+    run = _Run(model, options, tokens, mask, source, source_mask)
     if num_beams > 1:
         raise fail("usage", "beams do not stream: the best is known at the end", None, help="use `generate`")
-    return _stream(_Run(model, options, tokens, mask, source, source_mask))
+    return _stream(run)
 
 
 def _stream(run: _Run) -> Iterator[Tensor]:

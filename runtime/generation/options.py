@@ -53,8 +53,8 @@ def check(options: Options) -> None:
     filters = options.filters
     _whole(found, "max_new_tokens", options.max_new_tokens)
     _whole(found, "num_beams", options.num_beams)
-    _number(found, "temperature", filters.temperature, 0 <= _real(filters.temperature), "at least 0")
-    _number(found, "length_penalty", options.length_penalty, True, "finite")
+    _number(found, "temperature", filters.temperature, 0 <= _real(filters.temperature), "of at least 0")
+    _number(found, "length_penalty", options.length_penalty, True, "that is finite")
     penalty = options.repetition_penalty
     _number(found, "repetition_penalty", penalty, _real(penalty) > 0, "above 0")
     if filters.top_k is not None:
@@ -80,7 +80,7 @@ def _together(found: Diagnostics, options: Options) -> None:
                     None,
                     help="give a temperature above 0, such as 1.0",
                 )
-    elif options.num_beams != 1:
+    elif _real(filters.temperature) > 0 and options.num_beams != 1:
         found.error(
             "usage",
             "beam search draws nothing: `num_beams` above 1 goes with temperature 0",
@@ -128,7 +128,7 @@ def _whole(found: Diagnostics, name: str, value: Any) -> None:
 
 def _number(found: Diagnostics, name: str, value: Any, fits: bool, range: str) -> None:
     if not fits or abs(_real(value)) == float("inf") or _real(value) != _real(value):
-        _refuse(found, name, value, f"a number, {range}")
+        _refuse(found, name, value, f"a number {range}")
 
 
 def _refuse(found: Diagnostics, name: str, value: Any, allowed: str) -> None:

@@ -69,7 +69,7 @@ def check_length(interface: Interface, length: int, new: int) -> None:
 def _start(interface: Interface, batch: int) -> Tensor:
     start = interface.io.get("start")
     if start is None:
-        raise _wrong(f"the spec {interface.spec} has no start token: give `tokens`")
+        raise _wrong(f"the spec {interface.spec} has no start token: give `tokens`", help="or set `io.start`")
     return torch.tensor([start if isinstance(start, tuple) else (start,)]).expand(batch, -1)
 
 
