@@ -20,6 +20,7 @@ from compiler.passes.infer_shapes import infer_shapes
 from compiler.pipeline import program as lowered
 from compiler.weights.readers import read_header
 from runtime.checkpoint.reader import open_checkpoint
+from runtime.joined import spec_state
 from runtime.lifting import Lifted, lift
 
 CONFIG = "adapter_config.json"
@@ -39,7 +40,7 @@ def save_adapter(
     lifted = lift(program, to)
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
-    state = {name: t.detach() for name, t in model.state_dict().items()}
+    state = spec_state(model)
     for place in lifted.modules:
         a, b = place.joined({m: (state[f"{m}.lora_a"], state[f"{m}.lora_b"]) for m in place.members})
         tensors[f"{PREFIX}{place.module}.lora_A.weight"] = a.contiguous()
@@ -108,7 +109,7 @@ def merge(model: nn.Module) -> nn.Module:
     """
     program, adapters = _adapted(model)
     base = build(lowered(infer_shapes(plain(program.typed.graph))), device="meta")
-    state = {n: t.detach() for n, t in model.state_dict().items()}
+    state = spec_state(model)
     merged: dict[str, Tensor] = {}
     for name, tensor in state.items():
         owner, _, leaf = name.rpartition(".")

@@ -24,6 +24,7 @@ from compiler.weights.plan import plan_export
 from runtime.checkpoint.dtypes import name_of
 from runtime.checkpoint.layout import Entry
 from runtime.checkpoint.writer import TensorStream, write_safetensors
+from runtime.joined import spec_state
 from runtime.load_plan import export_plan
 from runtime.loading import plan_of
 
@@ -70,7 +71,7 @@ def _map(program: Program, dialect: str) -> WeightMap:
 
 def _stream(plan: LoadPlan, model: nn.Module) -> TensorStream:
     """The checkpoint's tensors in file order, each made when its turn comes."""
-    dtypes = {name: tensor.dtype for name, tensor in model.state_dict().items()}
+    dtypes = {name: tensor.dtype for name, tensor in spec_state(model).items()}
     source = {move.theirs: dtypes[move.ours] for group in plan.groups for move in group.moves}
     entries = [Entry(key, name_of(source[key]), spec.shape) for key, spec in plan.theirs.items()]
     return TensorStream(entries, _Fetch(plan, model))

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import prod
 
 import torch
 
 from compiler.diagnostics.diagnostic import Diagnostics, fail
-from compiler.weights.load_plan import FLOATS, MODULE_FLOAT, Group, LoadPlan, Move, TensorSpec
+from compiler.ir.parameters import Join
+from compiler.weights.load_plan import FLOATS, MODULE_FLOAT, LoadPlan, Move, TensorSpec
 from compiler.weights.views import Strided
+from runtime.joined import spec_state, stacked
 
 #: A tensor of the checkpoint by its key, best a view of the mapped file.
 TensorOf = Callable[[str], torch.Tensor]
 
 
-def load_plan(plan: LoadPlan, tensor_of: TensorOf, module: torch.nn.Module) -> None:
+def load_plan(
+    plan: LoadPlan,
+    tensor_of: TensorOf,
+    module: torch.nn.Module,
+    *,
+    joins: Sequence[Join] = (),
+    strided: Container[str] = (),
+) -> None:
     """Give the module its tensors.
+
+    joins: tensors of the module that hold several of the plan's. strided: tensors that may lie in memory
+    otherwise than row by row, where that saves a copy.
 
     A tensor that the file holds as it stands becomes the parameter without a copy. The others are made a
     group at a time in each of torch's threads, for much of the work is the first touch of fresh memory: the
@@ -24,15 +37,37 @@ def load_plan(plan: LoadPlan, tensor_of: TensorOf, module: torch.nn.Module) -> N
     tensor differs from the first; the module is then unchanged.
     """
     _check_ties(plan, tensor_of)
+    joined = {part: join for join in joins for part in join.parts}
 
-    def made(group: Group) -> dict[str, torch.Tensor]:
-        sources = _sources(group.moves, tensor_of)
-        return {name: _made(plan, moves, sources) for name, moves in _by_ours(group.moves).items()}
+    def made(moves: Sequence[Move]) -> dict[str, torch.Tensor]:
+        sources = _sources(moves, tensor_of)
+        parts = {name: _made(plan, own, sources) for name, own in _by_ours(moves).items()}
+        whole = {
+            join.name: stacked([parts[p] for p in join.parts])
+            for join in {joined[p] for p in parts if p in joined}
+        }
+        whole |= {name: tensor for name, tensor in parts.items() if name not in joined}
+        return {name: t if name in strided else t.contiguous() for name, t in whole.items()}
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        for tensors in threads.map(made, [group for group in plan.groups if not group.check]):
+        for tensors in threads.map(made, _together(plan, joined)):
             for name, tensor in tensors.items():
                 _assign(module, name, tensor)
+
+
+def _together(plan: LoadPlan, joined: Mapping[str, Join]) -> list[list[Move]]:
+    """The moves of each group, those of groups that feed one joined tensor as one."""
+    units: dict[int, list[Move]] = {}
+    home: dict[str, int] = {}
+    for index, group in enumerate(plan.groups):
+        if group.check:
+            continue
+        wanted = {joined[move.ours].name for move in group.moves if move.ours in joined}
+        earlier = sorted({home[name] for name in wanted if name in home})
+        units[index] = [move for unit in earlier for move in units.pop(unit)] + list(group.moves)
+        home = {name: index if unit in earlier else unit for name, unit in home.items()}
+        home |= dict.fromkeys(wanted, index)
+    return list(units.values())
 
 
 def export_plan(plan: LoadPlan, module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -43,7 +78,7 @@ def export_plan(plan: LoadPlan, module: torch.nn.Module) -> Iterator[tuple[str, 
     """
     if plan.readonly:
         raise fail("cannot-export", f"the map {plan.map} is read, never written", None)
-    state = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+    state = spec_state(module)
     moves: dict[str, list[Move]] = {key: [] for key in plan.theirs}
     for group in plan.groups:
         for move in group.moves:
@@ -60,17 +95,30 @@ def export_plan(plan: LoadPlan, module: torch.nn.Module) -> Iterator[tuple[str, 
 
 
 def _made(plan: LoadPlan, moves: Sequence[Move], sources: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """One tensor of ours: the file's own memory where it is whole there, else a fresh one."""
+    """One tensor of ours: a view of the file's own memory where it is whole there, else a fresh one."""
     spec, first = plan.ours[moves[0].ours], moves[0]
     source = sources[first.theirs]
     name = plan.dtype if spec.dtype == MODULE_FLOAT else spec.dtype
     kind = getattr(torch, name) if name in FLOATS else source.dtype
-    if len(moves) == 1 and source.dtype is kind and first.piece.gives_ours(spec.numel):
-        return _view(source, first, first.piece.theirs).reshape(spec.shape)
+    if len(moves) == 1 and source.dtype is kind:
+        found = _whole_view(source, first, spec)
+        if found is not None:
+            return found
     target = torch.empty(spec.shape, dtype=kind)
     for move in moves:
         _view(target, move, move.piece.ours).copy_(_view(sources[move.theirs], move, move.piece.theirs))
     return target
+
+
+def _whole_view(source: torch.Tensor, move: Move, spec: TensorSpec) -> torch.Tensor | None:
+    """Our tensor as a view of theirs, if one piece is all of ours and its axes can be merged in place."""
+    if prod(move.piece.sizes) != spec.numel:
+        return None
+    order = sorted(range(len(move.piece.sizes)), key=lambda k: -move.piece.ours.strides[k])
+    try:
+        return _view(source, move, move.piece.theirs).permute(order).view(spec.shape)
+    except RuntimeError:  # torch's own judgement of what strides can say
+        return None
 
 
 def _theirs(spec: TensorSpec, moves: Sequence[Move], state: Mapping[str, torch.Tensor]) -> torch.Tensor:

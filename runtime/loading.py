@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -12,25 +12,29 @@ from torch import nn
 
 from compiler.backend.build import build
 from compiler.diagnostics.diagnostic import fail
+from compiler.weights.header import Header
 from compiler.weights.load_plan import FLOATS, LoadPlan
 from runtime.adapters import start_adapters
 from runtime.checkpoint.dtypes import name_of
 from runtime.checkpoint.reader import open_checkpoint
+from runtime.layout import check_layout, lay_out, matrices
 from runtime.load_plan import load_plan
 from runtime.origin import remember
-from runtime.sources import open_source
+from runtime.sources import Source, open_source
 
 #: How each loaded module's checkpoint was read, so that an export in that dialect gives the same file back.
 _plans: WeakKeyDictionary[nn.Module, LoadPlan] = WeakKeyDictionary()
 
 
-def load(
+def load(  # noqa: PLR0913 - the contract, each by name
     source: str | Path,
     *,
     weights: str | Path | None = "default",
     dialect: str | None = None,
     weightmap: str | Path | None = None,
     set: Mapping[str, Any] | None = None,
+    optimize: Collection[str] = (),
+    layout: str | None = None,
     dtype: torch.dtype | None = None,
     device: str | torch.device | None = None,
 ) -> nn.Module:
@@ -41,6 +45,8 @@ def load(
     weights: "default" (the checkpoint that `source` is, or that is published for it: from the hub's cache,
     else fetched), a file, folder or repository, or None for the spec's initial values.
     dialect, weightmap: whose names the checkpoint uses; left out, the only map that covers it.
+    optimize: as for `compiler.build`; whatever the module holds, a checkpoint is read and written the same.
+    layout: "decode" places the weights for one token at a time on the CPU: faster there, for more memory.
     dtype: of the floating-point weights; left out, as the file has them. Weights to which the spec gives a
     type of their own keep it.
     device: one device, by torch's name; left out, the CPU. On "meta" there are shapes and types alone.
@@ -50,21 +56,31 @@ def load(
     not there.
     """
     _check_placement(dtype, device)
-    opened = open_source(source, weights=weights, dialect=dialect, weightmap=weightmap, set=set)
+    check_layout(layout)
+    opened = open_source(
+        source, weights=weights, dialect=dialect, weightmap=weightmap, set=set, optimize=optimize
+    )
     if opened.header is None:
         model = build(opened.program, device=device, dtype=dtype)
-        remember(model, opened.origin)
-        return model.eval()
-    plan = opened.plan(name_of(dtype) if dtype is not None else None)
-    model = build(opened.program, device="meta")
-    checkpoint = open_checkpoint(opened.header)
-    load_plan(plan, checkpoint.tensor, model)
-    start_adapters(model)
-    if device is not None:
-        model.to(device)
-    _plans[model] = plan
+    else:
+        model = _read(opened, opened.header, dtype, strided=layout is not None)
+        if device is not None:
+            model.to(device)
+    if layout is not None:
+        lay_out(model)
     remember(model, opened.origin)
     return model.eval()
+
+
+def _read(opened: Source, header: Header, dtype: torch.dtype | None, strided: bool) -> nn.Module:
+    """The module with the checkpoint's tensors. strided: those of linear maps may lie in any order."""
+    plan = opened.plan(name_of(dtype) if dtype is not None else None)
+    model = build(opened.program, device="meta")
+    free = matrices(opened.program) if strided else ()
+    load_plan(plan, open_checkpoint(header).tensor, model, joins=opened.program.joins, strided=free)
+    start_adapters(model)
+    _plans[model] = plan
+    return model
 
 
 def plan_of(model: nn.Module) -> LoadPlan | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ def open_source(
     dialect: str | None = None,
     weightmap: str | Path | None = None,
     set: Mapping[str, Any] | None = None,
+    optimize: Collection[str] = (),
 ) -> Source:
     """Resolve a source from headers alone.
 
@@ -56,7 +57,7 @@ def open_source(
     here: str | Path = source
     if place is not None:
         here, place = fetch_config(place).parent, place.pinned()
-    program = compile_spec(here, set=set)
+    program = compile_spec(here, set=set, optimize=optimize)
     library = library_of(here)
     if weights is None:
         return Source(

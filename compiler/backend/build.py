@@ -104,7 +104,7 @@ def convert(model: nn.Module, program: Program, dtype: torch.dtype | None) -> No
     """Give the parameters that follow the module's dtype that dtype; others keep the spec's."""
     if dtype is not None:
         model.to(dtype)
-        for parameter in program.table.parameters:
+        for parameter in program.stored:
             if parameter.dtype != "float":
                 tensor = model.get_parameter(parameter.name)
                 tensor.data = tensor.data.to(getattr(torch, parameter.dtype))

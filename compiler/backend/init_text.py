@@ -43,7 +43,7 @@ def _by_kind(program: Program, common: Mapping[str, Value]) -> list[str]:
     """One loop over all modules, a branch for each kind."""
     if not common:
         return []
-    shapes = {p.name: p.shape for p in program.table.parameters}
+    shapes = {p.name: p.shape for p in program.stored}
     lines = ["for module in self.modules():"]
     word = "if"
     for op in dict.fromkeys(owner.split(".")[0] for owner in common):

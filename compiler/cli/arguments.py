@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, TypeAlias
 
+from compiler.passes.optimize import OPTIMIZATIONS
 from compiler.passes.overrides import parse_settings
 
 SOURCE = "a spec's name (gpt2), a variant (gpt2:xl), the path of a spec, or a checkpoint folder or file"
@@ -30,6 +31,17 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="set a param: heads=8, rope.base=1e6; repeatable",
+    )
+
+
+def add_optimize(parser: argparse.ArgumentParser) -> None:
+    """--optimize, as often as wanted."""
+    parser.add_argument(
+        "--optimize",
+        metavar="PASS",
+        action="append",
+        default=[],
+        help=f"run a pass that buys speed ({', '.join(OPTIMIZATIONS)}); repeatable",
     )
 
 

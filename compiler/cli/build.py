@@ -6,7 +6,7 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from compiler.cli.arguments import Verbs, add_source, add_verb, settings
+from compiler.cli.arguments import Verbs, add_optimize, add_source, add_verb, settings
 from compiler.cli.files import Output, write_all
 from compiler.ir.program import Program
 from compiler.pipeline import locate, program, typed_graph
@@ -20,6 +20,7 @@ def declare(verbs: Verbs) -> None:
     """Add the verb and its arguments."""
     parser = add_verb(verbs, "build", "compile a spec into a folder: model.py, spec.lock.yaml, report.txt")
     add_source(parser)
+    add_optimize(parser)
     parser.add_argument("--out", metavar="DIR", type=Path, help="the folder (default: build/SPEC)")
     parser.add_argument("--force", action="store_true", help="overwrite files whatever they hold")
     parser.set_defaults(run=run)
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from compiler.passes.lockfile import is_lock, lock_text, was_written
 
     typed = typed_graph(options.source, set=settings(options))
-    compiled = program(typed)
+    compiled = program(typed, optimize=options.optimize)
     text = emit(compiled)
     found = report(typed)
     _construct(compiled, typed.root.parameter_count())

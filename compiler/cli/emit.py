@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from compiler.cli.arguments import Verbs, add_source, add_verb, settings
+from compiler.cli.arguments import Verbs, add_optimize, add_source, add_verb, settings
 from compiler.cli.files import Output, write_all
 from compiler.ops.text.styles import STYLES
 
@@ -15,6 +15,7 @@ def declare(verbs: Verbs) -> None:
     """Add the verb and its arguments."""
     parser = add_verb(verbs, "emit", "the PyTorch text of a spec, in one file that needs only torch")
     add_source(parser)
+    add_optimize(parser)
     parser.add_argument(
         "-o", "--output", metavar="FILE", type=Path, help="write the file FILE instead of printing"
     )
@@ -29,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     """Print or write the text."""
     from compiler.pipeline import emit
 
-    text = emit(options.source, set=settings(options), style=options.style)
+    text = emit(options.source, set=settings(options), style=options.style, optimize=options.optimize)
     if options.output is None:
         sys.stdout.write(text)
     else:

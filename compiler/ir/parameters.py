@@ -31,6 +31,14 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class Join:
+    """A tensor of the module that holds several of the spec's, one below the other."""
+
+    name: str
+    parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class ParameterTable:
     """All tensors of a module, its ties, and the values of the spec's params.
 

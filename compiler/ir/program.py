@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from compiler.ir.code import Code, Literal
 from compiler.ir.dims import Dim
 from compiler.ir.graph import Ref
-from compiler.ir.parameters import ParameterTable
+from compiler.ir.parameters import Join, Parameter, ParameterTable
 from compiler.ir.typed import TypedBlock, TypedGraph
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value
@@ -168,13 +168,19 @@ class Init:
 
 @dataclass(frozen=True)
 class Program:
-    """A compiled spec."""
+    """A compiled spec.
+
+    table: the spec's tensors, which weight maps speak of; stored: those of the module, in which `joins` hold
+    several of the spec's.
+    """
 
     typed: TypedGraph
     classes: tuple[ClassDecl, ...]  # in dependency order, the root last
     methods: tuple[MethodDecl, ...]
     table: ParameterTable
     inits: tuple[Init, ...]
+    stored: tuple[Parameter, ...]
+    joins: tuple[Join, ...] = ()
 
     @property
     def name(self) -> str:

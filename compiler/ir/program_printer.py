@@ -32,7 +32,7 @@ def print_program(program: Program) -> str:
     for method in program.methods:
         lines += ["", *_method(method)]
     lines += ["", "tensors"]
-    lines += [f"  {p.name}: {p.dtype}{list(p.shape)}" for p in program.table.parameters]
+    lines += [f"  {p.name}: {p.dtype}{list(p.shape)}" for p in program.stored]
     lines += [f"  {alias} = {owner}" for alias, owner in program.table.ties.items()]
     lines += ["", "initial values"]
     lines += [f"  {i.parameter} ({i.owner}): {flow(i.value)}" for i in program.inits]

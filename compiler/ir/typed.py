@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from compiler.ir.dims import Dim, dim
 from compiler.ir.graph import Block, Graph, Node, Ref, RepeatNode, SameNode
 from compiler.ir.opdef import Weight
+from compiler.ir.parameters import Join
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value
 
@@ -92,9 +93,18 @@ class TypedBlock:
 
 
 @dataclass(frozen=True)
+class Joined:
+    """What fusing changed: the root as the spec has it, and the tensors that hold several of its own."""
+
+    before: TypedBlock
+    tensors: tuple[Join, ...]
+
+
+@dataclass(frozen=True)
 class TypedGraph:
     """A whole spec, proved."""
 
     graph: Graph
     root: TypedBlock
     cached: frozenset[Dim]  # the lengths of which earlier tokens are remembered
+    joined: Joined | None = None

@@ -95,7 +95,7 @@ def _of(code: Code) -> Iterator[object]:
 def _verify_tensors(program: Program) -> None:
     """The table is what the typed graph holds, ties have owners, every tensor has one initial value."""
     walked = sorted(weights(program.typed.root))
-    table = sorted((p.name, p.shape, p.dtype) for p in program.table.parameters)
+    table = sorted((p.name, p.shape, p.dtype) for p in program.stored)
     _need(walked == table, f"the table and the graph differ: {sorted(set(walked) ^ set(table))[:4]}")
     names = [name for name, _, _ in table]
     _need(len(set(names)) == len(names), "two tensors of one name")

@@ -51,7 +51,7 @@ class Request:
 def hoist(graph: TypedGraph) -> TypedGraph:
     """The graph with attention masks and rotations prepared as far out as their inputs are known."""
     root, _ = _Hoist(graph.cached).block(graph.root, is_root=True)
-    return TypedGraph(graph.graph, root, graph.cached)
+    return replace(graph, root=root)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ instances of equal structure share a class.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.ir.actions import action_pieces
@@ -13,8 +13,9 @@ from compiler.ir.code import Code, State, Var, code, join
 from compiler.ir.dims import Dim, dim, symbol
 from compiler.ir.graph import Node, OpNode, Ref, RepeatNode, SameNode, UseNode
 from compiler.ir.opdef import OpCall, OpFault
+from compiler.ir.parameters import Join
 from compiler.ir.program import Action as ProgramAction
-from compiler.ir.program import Argument, Default, Loop, Member, Program, Slots, Step, Unit
+from compiler.ir.program import Argument, Default, Init, Loop, Member, Program, Slots, Step, Unit
 from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
 from compiler.ir.types import TensorType
 from compiler.ops.text.context import Context, Text
@@ -36,12 +37,28 @@ def lower(graph: TypedGraph, texts: Texts = TEXTS) -> Program:
         root = lowering.unit(graph.root)
     diagnostics.check()
     assert root is not None
-    table, owners = parameter_table(graph)
-    check_trained(graph, table, diagnostics)
-    inits = initial_values(graph, owners, diagnostics)
+    spec = graph if graph.joined is None else replace(graph, root=graph.joined.before)
+    table, owners = parameter_table(spec)
+    check_trained(spec, table, diagnostics)
+    inits = initial_values(spec, owners, diagnostics)
     methods = entry_methods(graph, root, diagnostics)
     diagnostics.check()
-    return Program(graph, group_classes(root), methods, table, inits)
+    if graph.joined is None:
+        return Program(graph, group_classes(root), methods, table, inits, table.parameters)
+    joins = graph.joined.tensors
+    stored, _ = parameter_table(graph)
+    return Program(graph, group_classes(root), methods, table, _held(inits, joins), stored.parameters, joins)
+
+
+def _held(inits: tuple[Init, ...], joins: tuple[Join, ...]) -> tuple[Init, ...]:
+    """The initial values of the tensors that the module holds: a joined one has those of its parts."""
+    first = {join.parts[0]: join.name for join in joins}
+    parts = {part for join in joins for part in join.parts}
+    return tuple(
+        replace(init, parameter=first.get(init.parameter, init.parameter))
+        for init in inits
+        if init.parameter in first or init.parameter not in parts
+    )
 
 
 @dataclass

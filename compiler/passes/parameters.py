@@ -61,11 +61,11 @@ def _walk(block: TypedBlock, prefix: str) -> Iterator[tuple[str, Owner, Paramete
                 Owner(action.op, weight),
                 Parameter(name, shape, weight.dtype, typed.node.span, adapter),
             )
-        for path, child in _children(block, typed.node.name, prefix):
+        for path, child in children(block, typed.node.name, prefix):
             yield from _walk(child, path)
 
 
-def _children(block: TypedBlock, name: str, prefix: str) -> Iterator[tuple[str, TypedBlock]]:
+def children(block: TypedBlock, name: str, prefix: str) -> Iterator[tuple[str, TypedBlock]]:
     """The modules below a node: state-dict prefix and block."""
     typed = block.node(name)
     action = typed.node.action
@@ -86,7 +86,7 @@ def _ties(block: TypedBlock, prefix: str) -> Iterator[tuple[str, str, str]]:
         if isinstance(typed.node.action, OpNode):
             for weight, attr in typed.node.action.shares.items():
                 yield prefix, f"{typed.node.name}.{weight}", str(attr.value)
-        for path, child in _children(block, typed.node.name, prefix):
+        for path, child in children(block, typed.node.name, prefix):
             yield from _ties(child, path)
 
 

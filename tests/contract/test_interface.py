@@ -23,11 +23,12 @@ GENERATE = (
 
 #: Parameters and result, as scripts and notebooks rely on them.
 SIGNATURES: dict[Callable[..., Any], tuple[str, str]] = {
-    compiler.compile: ("source, *, set=None", "Program"),
-    compiler.emit: ("source, *, set=None, style='views'", "str"),
-    compiler.build: ("source, *, set=None, device=None, dtype=None", "nn.Module"),
+    compiler.compile: ("source, *, set=None, optimize=()", "Program"),
+    compiler.emit: ("source, *, set=None, style='views', optimize=()", "str"),
+    compiler.build: ("source, *, set=None, optimize=(), device=None, dtype=None", "nn.Module"),
     runtime.load: (
-        "source, *, weights='default', dialect=None, weightmap=None, set=None, dtype=None, device=None",
+        "source, *, weights='default', dialect=None, weightmap=None, set=None, optimize=(), layout=None, "
+        "dtype=None, device=None",
         "nn.Module",
     ),
     runtime.generate: (GENERATE, "Tensor"),
