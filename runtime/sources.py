@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler.diagnostics.diagnostic import fail
+from compiler.diagnostics.diagnostic import Note, fail
 from compiler.ir.program import Program
 from compiler.pipeline import compile as compile_spec
 from compiler.pipeline import is_checkpoint
@@ -109,13 +109,20 @@ def _default(
     if found is not None:
         map, published = found
         return _fetched(repository(published), published.file, map)
+    name = display_name(path) if path.exists() else source
     raise fail(
         "not-found",
-        f"no weights are published for `{display_name(path) if path.exists() else source}`"
-        + (f" in the dialect `{dialect}`" if dialect is not None else ""),
+        f"no weights are published for `{name}`" + (f" in the dialect `{dialect}`" if dialect else ""),
         program.typed.root.block.span,
+        notes=_others(program.table.spec, library),
         help="pass weights=PATH to a checkpoint of it, or weights=None for initial values",
     )
+
+
+def _others(spec: str, library: Library) -> tuple[Note, ...]:
+    """What is published of the same spec."""
+    maps = [m for m in library.candidates(spec) if m.spec == spec and m.files]
+    return tuple(Note(f"{m.name} names those of {', '.join(m.files)}", m.span) for m in maps)
 
 
 def _fetched(place: Repository, file: str | None = None, map: WeightMap | None = None) -> _Found:

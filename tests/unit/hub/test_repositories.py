@@ -142,6 +142,24 @@ def test_a_label_that_no_variant_has_is_a_fault(tmp_path: Path) -> None:
         runtime.load(source)
 
 
+@pytest.mark.parametrize(
+    ("source", "dialect", "message"),
+    [
+        ("mistral:v0.2", None, r"published for `mistral:v0.2`[^$]*mistral.hf names those of default, v0.3"),
+        (
+            "clip_vitb32",
+            "openai",
+            r"in the dialect `openai`[^$]*clip_vitb32.hf names those of default, vitb16",
+        ),
+        ("char_gpt", None, r"published for `char_gpt`[^$]*or weights=None for initial values"),
+    ],
+)
+def test_what_is_published_nowhere(hub: Hub, source: str, dialect: str | None, message: str) -> None:
+    with pytest.raises(compiler.CompileError, match=message):
+        runtime.load(source, dialect=dialect)
+    assert hub.requests() == []
+
+
 def test_weights_of_a_repository_for_a_spec(hub: Hub, published: Repo, folder: Path) -> None:
     assert same(runtime.load("gpt2", weights=NAME, set=SMALL), folder)
 
