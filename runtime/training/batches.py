@@ -85,8 +85,8 @@ def training_batches(data: Data, batch: int, seed: int, start: int, workers: int
     return iter(loader)
 
 
-def held_out_batches(data: Data, batch: int) -> Iterator[Example]:
-    """The held-out part, once, in order."""
+def held_out_batches(data: Data, examples: Examples, batch: int) -> Iterator[Example]:
+    """Examples once, in order, as they are evaluated."""
     return iter(
-        DataLoader(Held(data.valid), batch_size=batch, collate_fn=data.collate, generator=torch.Generator())
+        DataLoader(Held(examples), batch_size=batch, collate_fn=data.collate, generator=torch.Generator())
     )

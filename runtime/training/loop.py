@@ -10,7 +10,7 @@ from runtime.checkpoint.staging import Staging
 from runtime.training import generations
 from runtime.training.batches import training_batches
 from runtime.training.data.common import Data, Example
-from runtime.training.evaluate import measure
+from runtime.training.evaluate import Measuring, measure
 from runtime.training.metrics import METRICS
 from runtime.training.publish import Publisher
 from runtime.training.recipe import Recipe
@@ -75,9 +75,7 @@ class Loop:
     def _evaluate(self) -> None:
         file, progress = self.recipe.file, self.state.progress
         began = time.perf_counter()
-        found = measure(
-            self.trained, self.data, file.evaluate.metrics, file.train.batch, file.evaluate.batches
-        )
+        found = measure(self.trained, self.data, self.data.valid, Measuring.of(file))
         progress.seconds += time.perf_counter() - began
         value = found[file.evaluate.best]
         if progress.best is None or _better(file.evaluate.best, value, progress.best):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import ClassVar, Final
 
+import torch
 from torch import Tensor
 
 from runtime.training.data.common import IGNORED, Data, Example
@@ -77,6 +78,139 @@ class Accuracy(Metric):
         self.count += int(counts.sum())
 
 
+class Psnr(Metric):
+    """The peak signal-to-noise ratio, in dB, of the hidden patches that were redrawn; pixels in [0, 1]."""
+
+    up = True
+    needs = ("logits", "mask", "pixels")
+
+    def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
+        """Sum squared errors of hidden patches; logits: float[B, N, patch * patch * C]."""
+        redrawn, hidden = outputs["logits"].float(), outputs["mask"].float()
+        goal = patches(batch["pixels"], redrawn.shape[1])
+        error = ((redrawn - goal) * self.data.pixel_std).square().mean(-1)
+        self.sum += float((error * hidden).sum())
+        self.count += int(hidden.sum())
+
+    def value(self) -> float:
+        """From the mean squared error."""
+        return decibels(super().value())
+
+
+def patches(pixels: Tensor, count: int) -> Tensor:
+    """float[B, C, H, W] as float[B, N, patch * patch * C], each patch row by row, its channels last."""
+    batch, channels, height, _ = pixels.shape
+    side = math.isqrt(count)
+    patch = height // side
+    cut = pixels.reshape(batch, channels, side, patch, side, patch)
+    return cut.permute(0, 2, 4, 3, 5, 1).reshape(batch, count, patch * patch * channels)
+
+
+def decibels(error: float) -> float:
+    """The PSNR of a mean squared error."""
+    return -10 * math.log10(error) if error > 0 else math.inf
+
+
+class Dice(Metric):
+    """Twice the overlap over the sum of both volumes, the mean over the classes that are something."""
+
+    up = True
+    needs = ("logits", "labels")
+
+    def __init__(self, data: Data) -> None:
+        super().__init__(data)
+        self.overlap = torch.zeros(data.facts["classes"], dtype=torch.long)
+        self.total = torch.zeros(data.facts["classes"], dtype=torch.long)
+
+    def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
+        """logits: float[B, classes, X, Y, Z]."""
+        self.add_classes(outputs["logits"].argmax(1), batch["labels"])
+
+    def add_classes(self, found: Tensor, labels: Tensor) -> None:
+        """Count voxels by class."""
+        for kind in range(1, len(self.total)):
+            ours, theirs = found == kind, labels == kind
+            self.overlap[kind] += int((ours & theirs).sum())
+            self.total[kind] += int(ours.sum()) + int(theirs.sum())
+
+    def value(self) -> float:
+        """Over all that was counted."""
+        return float((2 * self.overlap[1:] / self.total[1:].clamp(min=1)).mean())
+
+
+class Recall(Metric):
+    """How often the partner is among the `best` nearest of all that were read."""
+
+    up = True
+    needs = ("image_embed", "text_embed")
+    best: ClassVar[int] = 1
+    reverse: ClassVar[bool] = False
+
+    def __init__(self, data: Data) -> None:
+        super().__init__(data)
+        self.images: list[Tensor] = []
+        self.texts: list[Tensor] = []
+
+    def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
+        """Keep the normalised vectors, float[B, D]."""
+        self.images.append(outputs["image_embed"].float().cpu())
+        self.texts.append(outputs["text_embed"].float().cpu())
+
+    def value(self) -> float:
+        """The share found."""
+        sim = torch.cat(self.images) @ torch.cat(self.texts).T
+        sim = sim.T if self.reverse else sim
+        better = (sim > sim.diagonal()[:, None]).sum(1)
+        return float((better < self.best).float().mean())
+
+
+class ImageToText1(Recall):
+    """The right text is the nearest."""
+
+
+class ImageToText5(Recall):
+    """The right text is among the 5 nearest."""
+
+    best = 5
+
+
+class ImageToText10(Recall):
+    """The right text is among the 10 nearest."""
+
+    best = 10
+
+
+class TextToImage1(Recall):
+    """The right picture is the nearest."""
+
+    reverse = True
+
+
+class TextToImage5(TextToImage1):
+    """The right picture is among the 5 nearest."""
+
+    best = 5
+
+
+class TextToImage10(TextToImage1):
+    """The right picture is among the 10 nearest."""
+
+    best = 10
+
+
 METRICS: Final[Mapping[str, type[Metric]]] = MappingProxyType(
-    {"loss": Loss, "bits_per_character": BitsPerCharacter, "perplexity": Perplexity, "accuracy": Accuracy}
+    {
+        "loss": Loss,
+        "bits_per_character": BitsPerCharacter,
+        "perplexity": Perplexity,
+        "accuracy": Accuracy,
+        "psnr": Psnr,
+        "dice": Dice,
+        "image_to_text_1": ImageToText1,
+        "image_to_text_5": ImageToText5,
+        "image_to_text_10": ImageToText10,
+        "text_to_image_1": TextToImage1,
+        "text_to_image_5": TextToImage5,
+        "text_to_image_10": TextToImage10,
+    }
 )

@@ -51,6 +51,7 @@ from runtime.training.optimizer import OPTIMIZERS, SCHEDULES, OptimizerSection, 
 from runtime.training.tokenizer import TOKENIZERS, TokenizerSection
 
 _scalar = BeforeValidator(lambda value: value.value if isinstance(value, Located) else value)
+_nullable = BeforeValidator(lambda v: None if isinstance(v, Located) and v.value is None else v)
 
 
 class ModelSection(Section):
@@ -62,7 +63,7 @@ class ModelSection(Section):
 
     spec: Word
     set: Annotated[Values, Field(default_factory=dict)]
-    adapters: AdapterSpec | None = None
+    adapters: Annotated[AdapterSpec | None, _nullable] = None
     freeze: Words = ()
     weights: MaybeWord = None
     fresh: Words = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -20,7 +20,7 @@ from runtime.training.batches import held_out_batches
 from runtime.training.card import Facts, card, environment
 from runtime.training.curve import draw
 from runtime.training.data.common import Data
-from runtime.training.evaluate import Figures, measure
+from runtime.training.evaluate import Figures, Measuring, measure
 from runtime.training.loop import Loop
 from runtime.training.model import compile_model, fill, make_model, make_trained, parameter_counts, settings
 from runtime.training.publish import Publisher, why_not_exported
@@ -94,7 +94,8 @@ def evaluate(folder: str | Path, *, checkpoint: str = "best", batches: int | Non
         raise fail("not-found", f"the run in `{folder}` has no `{checkpoint}` yet", None)
     run = _open(recipe, weights=False)
     _fill(run, folder / checkpoint, recipe)
-    return measure(run.trained, run.data, recipe.file.evaluate.metrics, recipe.file.train.batch, batches)
+    how = replace(Measuring.of(recipe.file), batches=batches)
+    return measure(run.trained, run.data, run.data.final, how)
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def _open(recipe: Recipe, *, weights: bool = True) -> Run:
     program = compile_model(recipe, data)
     torch.manual_seed(file.seed)
     model = make_model(recipe, program, weights=weights)
-    trained = make_trained(recipe, program, model, next(held_out_batches(data, 1)))
+    trained = make_trained(recipe, program, model, next(held_out_batches(data, data.valid, 1)))
     optimizer = recipe.optimizer.of(model.parameters())
     state = State(model, optimizer, recipe.schedule.of(optimizer, file.train.steps), Progress())
     torch.manual_seed(file.seed)
@@ -188,7 +189,7 @@ def _finish(folder: Path, recipe: Recipe, run: Run) -> None:
     """Measure the best checkpoint and the baselines on all that was held out; write picture and card."""
     _fill(run, folder / "best", recipe)
     file = recipe.file
-    best = measure(run.trained, run.data, file.evaluate.metrics, file.train.batch, file.evaluate.batches)
+    best = measure(run.trained, run.data, run.data.final, Measuring.of(file))
     baselines = {name: BASELINES[name](run.data) for name in file.evaluate.baselines}
     _picture(folder, recipe, baselines)
     total, trained = parameter_counts(run.trained.model)
@@ -197,7 +198,7 @@ def _finish(folder: Path, recipe: Recipe, run: Run) -> None:
         total,
         trained,
         len(run.data.train),
-        len(run.data.valid),
+        len(run.data.final),
         run.state.progress,
         best,
         baselines,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Annotated, Final
+
+from pydantic import Field
 
 from compiler.diagnostics.diagnostic import fail
 from compiler.source.text import Span
@@ -16,6 +19,16 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 UNKNOWN: Final = "[UNK]"
+#: What transformers calls the special tokens of these names.
+ROLES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "pad_token": "[PAD]",
+        "unk_token": UNKNOWN,
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
+)
 
 
 class Tokenizing:
@@ -45,6 +58,13 @@ class Tokenizing:
         """The tokens of a text, without those that mark its ends."""
         return list(self.backend.encode(text, add_special_tokens=False).ids)
 
+    def whole(self, texts: Sequence[str], length: int) -> list[list[int]]:
+        """The tokens of whole texts, with those that mark their ends, at most `length` each."""
+        self.backend.enable_truncation(length)
+        found = [list(row.ids) for row in self.backend.encode_batch(list(texts))]
+        self.backend.no_truncation()
+        return found
+
     def text(self, ids: Sequence[int]) -> str:
         """The text of tokens."""
         return str(self.backend.decode(list(ids), skip_special_tokens=True))
@@ -63,7 +83,11 @@ class Tokenizing:
         """Write tokenizer.json, and what transformers needs to open it; the files."""
         files = (folder / "tokenizer.json", folder / "tokenizer_config.json")
         self.backend.save(str(files[0]))
-        files[1].write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}\n', encoding="utf-8")
+        special = {
+            role: token for role, token in ROLES.items() if self.backend.token_to_id(token) is not None
+        }
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", **special}
+        files[1].write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         return files
 
 
@@ -102,9 +126,13 @@ class Characters(TokenizerSection):
 
 
 class BytePairs(TokenizerSection):
-    """Pieces of words by byte-pair encoding over bytes, as GPT-2's (Radford et al. 2019)."""
+    """Pieces of words by byte-pair encoding over bytes, as GPT-2's (Radford et al. 2019).
+
+    ends: two of the special tokens, which open and close a text.
+    """
 
     size: Positive
+    ends: Annotated[Words, Field(max_length=2)] = ()
 
     def train(self, texts: Sequence[str]) -> Tokenizer:
         """At most `size` tokens, special ones and the 256 bytes included."""
@@ -112,8 +140,10 @@ class BytePairs(TokenizerSection):
         from tokenizers.decoders import ByteLevel as Decoder
         from tokenizers.models import BPE
         from tokenizers.pre_tokenizers import ByteLevel
+        from tokenizers.processors import TemplateProcessing
         from tokenizers.trainers import BpeTrainer
 
+        self._check_ends()
         tokenizer = Tokenizer(BPE())
         tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
         tokenizer.decoder = Decoder()
@@ -124,7 +154,17 @@ class BytePairs(TokenizerSection):
             show_progress=False,
         )
         tokenizer.train_from_iterator((line for text in texts for line in text.split("\n")), trainer)
+        if len(self.ends) == 2:
+            first, last = self.ends
+            special = [(token, tokenizer.token_to_id(token)) for token in self.ends]
+            tokenizer.post_processor = TemplateProcessing(single=f"{first} $A {last}", special_tokens=special)
         return tokenizer
+
+    def _check_ends(self) -> None:
+        for token in self.ends:
+            if token not in self.special or len(self.ends) != 2:
+                message = f"`ends` are two of the special tokens, not {list(self.ends)}"
+                raise fail("bad-value", message, self.span)
 
 
 class FromFile(TokenizerSection):

@@ -6,7 +6,19 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from runtime.training.data.captions import CaptionsSection
 from runtime.training.data.common import DataSection
+from runtime.training.data.idx import IdxSection
+from runtime.training.data.rows import RowsSection
 from runtime.training.data.text import TextSection
+from runtime.training.data.volumes import VolumesSection
 
-DATA: Final[Mapping[str, type[DataSection]]] = MappingProxyType({"text": TextSection})
+DATA: Final[Mapping[str, type[DataSection]]] = MappingProxyType(
+    {
+        "text": TextSection,
+        "rows": RowsSection,
+        "idx": IdxSection,
+        "captions": CaptionsSection,
+        "volumes": VolumesSection,
+    }
+)

@@ -47,18 +47,25 @@ def stack(examples: Sequence[Example]) -> Example:
 
 @dataclass(frozen=True)
 class Data:
-    """facts: sizes that a recipe's `model.set` takes as `=data.NAME`.
+    """valid: what chooses the best checkpoint; test: what it is measured on in the end, where it is apart.
 
-    labels: the names of the classes. text: what counts and samples are taken from.
+    facts: sizes that a recipe's `model.set` takes as `=data.NAME`. labels: the names of the classes.
     """
 
     train: Examples
     valid: Examples
+    test: Examples | None = None
     collate: Collate = stack
     facts: Mapping[str, int] = field(default_factory=dict[str, int])
     labels: tuple[str, ...] = ()
     tokenizer: Tokenizing | None = None
     characters_per_token: float = 1.0
+    pixel_std: float = 1.0  # what a unit of `pixels` is of the range from black to white
+
+    @property
+    def final(self) -> Examples:
+        """What figures are reported on."""
+        return self.test if self.test is not None else self.valid
 
 
 class DataSection(KindSection):

@@ -65,6 +65,8 @@ class TextSection(FileSection):
             held = round(len(lines) * self.held_out)
             train += lines[: len(lines) - held]
             valid += lines[len(lines) - held :]
+            if self.limit is not None and min(len(train), len(valid)) >= self.limit:
+                break
         if self.limit is not None:
             train, valid = train[: self.limit], valid[: self.limit]
         return "\n".join(train), "\n".join(valid)

@@ -1,0 +1,94 @@
+"""Metrics, masks and baselines against libraries and against counting by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from monai.metrics import compute_dice
+
+import compiler
+from runtime.training import baselines
+from runtime.training.data.common import IGNORED, Data
+from runtime.training.data.text import Masking, Windows
+from runtime.training.metrics import METRICS, Metric, patches
+
+
+def made(name: str, *batches: dict[str, torch.Tensor], **facts: int) -> Metric:
+    empty = Windows(torch.arange(9), 2, None)
+    metric = METRICS[name](Data(empty, empty, facts=facts, characters_per_token=2.5, pixel_std=0.5))
+    for batch in batches:
+        metric.add(batch.get("loss", torch.tensor(0.0)), batch, batch)
+    return metric
+
+
+def test_losses_weigh_what_they_count() -> None:
+    labels = torch.tensor([[3, IGNORED, 4], [IGNORED, IGNORED, 1]])
+    first = {"loss": torch.tensor(2.0), "labels": labels}
+    second = {"loss": torch.tensor(5.0), "labels": labels[1:]}
+    assert made("loss", first, second).value() == pytest.approx((3 * 2 + 5) / 4)
+    assert made("bits_per_character", first, second).value() == pytest.approx(2.75 / math.log(2) / 2.5)
+    assert made("perplexity", first, second).value() == pytest.approx(math.exp(2.75))
+
+
+def test_accuracy() -> None:
+    logits = F.one_hot(torch.tensor([[0, 2, 1], [1, 0, 2]]), 3).float()
+    labels = torch.tensor([[0, 1, IGNORED], [1, 1, 2]])
+    assert made("accuracy", {"logits": logits, "labels": labels}).value() == pytest.approx(3 / 5)
+
+
+def test_dice_is_monai_s() -> None:
+    torch.manual_seed(0)
+    logits, labels = torch.randn(1, 3, 4, 5, 6), torch.randint(3, (1, 4, 5, 6))
+    hot = [F.one_hot(x, 3).permute(0, 4, 1, 2, 3) for x in (logits.argmax(1), labels)]
+    theirs = compute_dice(hot[0], hot[1], include_background=False)
+    found = made("dice", {"logits": logits, "labels": labels}, classes=3).value()
+    assert found == pytest.approx(float(theirs.mean()))
+
+
+def test_psnr_is_that_of_the_hidden_patches() -> None:
+    """The spec's own loss is the mean squared error of the same patches."""
+    torch.manual_seed(0)
+    sizes = dict(image=8, channels=2, patch=4, dim=16, depth=1, heads=2, dec_dim=8, dec_depth=1, dec_heads=2)
+    model = compiler.build("vit_mae", set=sizes).eval()
+    pixels = torch.rand(3, 2, 8, 8)
+    out = model(pixels)
+    found = made("psnr", {"logits": out.logits, "mask": out.mask, "pixels": pixels}).value()
+    assert found == pytest.approx(-10 * math.log10(float(out.loss) / 4), rel=1e-5)
+    assert patches(pixels, 4)[1, 2, 5 * 2 + 1] == pixels[1, 1, 4 + 1, 1]
+
+
+def test_recall() -> None:
+    torch.manual_seed(0)
+    images, texts = (F.normalize(torch.randn(40, 5), dim=1) for _ in range(2))
+    batches = [{"image_embed": images[i : i + 16], "text_embed": texts[i : i + 16]} for i in (0, 16, 32)]
+    for way, sim in (("image_to_text", images @ texts.T), ("text_to_image", texts @ images.T)):
+        for best in (1, 5, 10):
+            nearest = sim.topk(best, dim=1).indices
+            hits = (nearest == torch.arange(40)[:, None]).any(1).float().mean()
+            assert made(f"{way}_{best}", *batches).value() == pytest.approx(float(hits))
+
+
+def test_masks_hide_what_bert_hides() -> None:
+    tokens = torch.arange(5, 20_005) % 50 + 5
+    example = Masking(0.15, 1000, 4)(tokens, torch.Generator().manual_seed(0))
+    chosen = example["labels"] != IGNORED
+    assert torch.equal(example["labels"][chosen], tokens[chosen])
+    assert torch.equal(example["tokens"][~chosen], tokens[~chosen])
+    hidden = example["tokens"][chosen]
+    shares = (chosen.float().mean(), (hidden == 4).float().mean(), (hidden == tokens[chosen]).float().mean())
+    assert [float(s) for s in shares] == pytest.approx([0.15, 0.8, 0.1], abs=0.02)
+
+
+def test_counts_of_tokens_are_probabilities() -> None:
+    torch.manual_seed(0)
+    train, valid = torch.randint(4, (400,)), torch.randint(4, (50,))
+    data = Data(Windows(train, 8, None), Windows(valid, 8, None), facts={"tokens": 5})
+    for token in range(5):  # the probabilities of what may follow a token add up to one
+        follow = [baselines._pairs(train, torch.tensor([token, n]), 5, 0.9) for n in range(5)]
+        assert float(torch.cat(follow).neg().exp().sum()) == pytest.approx(1)
+    counts = torch.bincount(train, minlength=5) + 1
+    expected = -sum(math.log(counts[t] / 405) for t in valid[1:].tolist()) / 49
+    assert baselines.unigram(data)["loss"] == pytest.approx(expected)
