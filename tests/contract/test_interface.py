@@ -37,13 +37,14 @@ SIGNATURES: dict[Callable[..., Any], tuple[str, str]] = {
 }
 
 #: What a front half that answers at once cannot afford to import.
-HEAVY = ["einops", "gguf", "jinja2", "networkx", "numpy", "safetensors", "sympy", "torch", "transformers"]
+HEAVY = ["PIL", "einops", "gguf", "jinja2", "networkx", "numpy", "safetensors", "sympy"]
+HEAVY += ["tokenizers", "torch", "torchvision", "transformers"]
 
 FRONT = """
 import sys, json, compiler, compiler.pipeline
 from compiler.cli.main import main
 compiler.compile("gpt2"), compiler.compile("clip_vitb32"), compiler.compile("llama:3.1-405b")
-import compiler.weights.plan, compiler.weights.config, compiler.weights.readers
+import compiler.weights.plan, compiler.weights.config, compiler.weights.readers, runtime
 codes = [main(a.split()) for a in ("list", "show gpt2", "check gpt2 bert", "schema")]
 print(json.dumps([codes, sorted(set(sys.modules) & set(sys.argv[1:]))]))
 """
@@ -72,6 +73,17 @@ def test_the_front_half_imports_nothing_heavy() -> None:
     command = [sys.executable, "-c", FRONT, *HEAVY]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout.splitlines()[-1]) == [[0, 0, 0, 0], []]
+
+
+def test_running_a_model_imports_neither_text_nor_pictures() -> None:
+    code = (
+        "import sys, torch, runtime, runtime.audio\n"
+        "model = runtime.load('gpt2', weights=None, set={'dim': 24, 'heads': 3, 'depth': 1, 'vocab': 50})\n"
+        "runtime.generate(model, torch.tensor([[1, 2]]), max_new_tokens=2, eos=None)\n"
+        "print(sorted({'PIL', 'huggingface_hub', 'tokenizers', 'torchvision'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_what_is_heavy_would_be_seen() -> None:

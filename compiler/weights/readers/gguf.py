@@ -19,12 +19,15 @@ from compiler.weights.readers.files import CheckpointFile, TensorFaults, damaged
 
 MAX_ITEMS: Final = 4_000_000  # of one array; vocabularies and merge lists hold less than a million
 MAX_TENSORS: Final = 1_000_000
+BLOCK: Final = 1 << 18  # bytes read at once
 
 _STRING: Final = 8
 _ARRAY: Final = 9
 _SCALARS: Final[Mapping[int, str]] = MappingProxyType(
     {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 )
+
+_LAYOUTS: Final = MappingProxyType({kind: struct.Struct("<" + kind) for kind in _SCALARS.values()})
 
 #: id -> (block format, or "" for plain elements; torch dtype; elements per block; bytes per block)
 _TYPES: Final[Mapping[int, tuple[str, str, int, int]]] = MappingProxyType(
@@ -64,21 +67,26 @@ _TYPES: Final[Mapping[int, tuple[str, str, int, int]]] = MappingProxyType(
 
 
 class _Cursor:
-    """Sequential reads from the start of the file."""
+    """Sequential reads from the start of the file, which is read block by block: vocabularies are long lists
+    of short texts.
+    """
 
     def __init__(self, file: CheckpointFile) -> None:
         self.file = file
         self.at = 0
+        self.block, self.block_at = b"", 0
 
     def take(self, size: int, what: str) -> bytes:
-        data = self.file.read(self.at, size, what)
+        start = self.at - self.block_at
+        if start + size > len(self.block):
+            ahead = max(size, min(BLOCK, self.file.size - self.at))
+            self.block, self.block_at, start = self.file.read(self.at, ahead, what), self.at, 0
         self.at += size
-        return data
+        return self.block[start : start + size]
 
     def number(self, kind: str, what: str) -> Any:
-        layout = struct.Struct("<" + kind)
-        (value,) = layout.unpack(self.take(layout.size, what))
-        return value
+        layout = _LAYOUTS[kind]
+        return layout.unpack(self.take(layout.size, what))[0]
 
     def text(self, what: str) -> str | bytes:
         """A string; as bytes when it is not UTF-8, which vocabularies of byte tokens may hold."""

@@ -14,6 +14,7 @@ from tokenizers import pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import BartTokenizer, BertTokenizer, CLIPTokenizer, GPT2Tokenizer, RobertaTokenizer
 
+import runtime
 from compiler.diagnostics.diagnostic import CompileError
 from runtime.text import Tokenizer, load_tokenizer
 from tests.artifacts import need
@@ -156,6 +157,12 @@ def test_nothing_is_padded_because_a_file_says_so() -> None:
     assert load_tokenizer(minilm()).encode("word " * 600).tokens.shape == (1, 602)
 
 
+def test_a_loaded_model_has_the_tokens_beside_its_weights() -> None:
+    model = runtime.load(minilm())
+    assert load_tokenizer(model).encode("hello world").tokens.tolist() == [[101, 7592, 2088, 102]]
+    assert "this model has no folder" in said(runtime.load("gpt2", weights=None, set={"depth": 1}))
+
+
 def test_letters_of_an_antibody() -> None:
     """One letter is one token, with spaces between (as its own code writes them) or without."""
     folder = need("antiberty").parent
@@ -178,7 +185,7 @@ def test_padding(side: Any) -> None:
     assert found.tokens[~found.mask].tolist() == [0]
 
 
-def said(source: str | Path, path: str | Path | None = None) -> str:
+def said(source: Any, path: str | Path | None = None) -> str:
     with pytest.raises(CompileError) as caught:
         load_tokenizer(source, path)
     (found,) = caught.value.diagnostics
