@@ -18,7 +18,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
 
 
 # `./check` runs this very test.
-@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/tutorial.md", "docs/generation.md"])
 def test_what_is_pasted_works(name: str, fresh: tuple[Path, dict[str, str]]) -> None:
     folder, environment = fresh
     assert documents.faults(folder / name, folder, environment, without="./check") == []
