@@ -154,7 +154,7 @@ class Mlp(nn.Module):
         self.down = nn.Linear(40, 24)
 
     def forward(self, x):
-        return self.down(F.gelu(self.up(x)))  # [B, T, 24]
+        return self.down(F.gelu(self.up(x), approximate="tanh"))  # [B, T, 24]
 
 
 class ParallelNorm(nn.Module):
