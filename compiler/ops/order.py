@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from compiler.ir.dims import Dim, dim
-from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, Weight, per_element
+from compiler.ir.opdef import AttrDecl, OpCall, OpDef, OpFault, PortDecl, Typing, Weight
 from compiler.ir.types import TensorType
 from compiler.ops.axes import axis_of
 from compiler.ops.patterns import need_float
@@ -26,12 +26,6 @@ def _topk(call: OpCall) -> Typing:
         raise OpFault("bad-dim", f"the {k} largest of {size}", attr="k")
     shape = (*x.shape[:axis], k, *x.shape[axis + 1 :])
     return Typing({"value": TensorType(x.dtype, shape), "index": TensorType("int", shape)})
-
-
-def _cumulate(call: OpCall) -> Typing:
-    x = call.inputs["x"]
-    axis_of(call, x)
-    return Typing({"y": TensorType(x.dtype if x.is_float else "int", x.shape)})
 
 
 def _random(call: OpCall) -> Typing:
@@ -77,7 +71,6 @@ TOPK = OpDef(
     attrs=(AttrDecl("k", "size", required=True), _AXIS),
     outputs=("value", "index"),
 )
-CUMULATE = OpDef("cumulate", "Running sums along an axis.", _cumulate, attrs=(_AXIS,), cost=per_element(1))
 RANDOM = OpDef(
     "random",
     "Random numbers of the dtype and on the device of `like`: uniform in [0, 1) or standard normal.",

@@ -40,7 +40,6 @@ _ALL: tuple[OpDef, ...] = (
     axes.SPLIT,
     order.ARGSORT,
     order.TOPK,
-    order.CUMULATE,
     order.RANDOM,
     order.GROUPED_LINEAR,
     images.CONV_TRANSPOSE,

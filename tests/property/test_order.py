@@ -1,10 +1,9 @@
-"""argsort, topk, cumulate, split, pad, random, grouped_linear and cross_entropy against plain loops."""
+"""argsort, topk, split, pad, random, grouped_linear and cross_entropy against plain loops."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import accumulate
 
 import torch
 from hypothesis import given
@@ -48,20 +47,6 @@ def test_topk(b: int, t: int, k: int) -> None:
     expected = [sorted(row, reverse=True)[:k] for row in rows(x, -1)]
     assert found["value"].tolist() == expected
     assert torch.equal(x.gather(-1, found["index"]), found["value"])
-
-
-@given(SIZES, SIZES, st.sampled_from([-2, -1, 0, 1]), st.sampled_from(["float", "int", "int32", "bool"]))
-def test_cumulate(b: int, t: int, axis: int, dtype: str) -> None:
-    x = {
-        "float": draws(b, t),
-        "int": draws(b, t).long(),
-        "int32": draws(b, t).int(),
-        "bool": draws(b, t) > 0,
-    }[dtype]
-    program = compiled(Case(f"op: cumulate, in: x, axis: {axis}", {"x": f"{dtype}[B, T]"}))
-    found = outputs(program, build(program), x=x)["y"]
-    assert torch.equal(found.double(), stacked([list(accumulate(row)) for row in rows(x, axis)], x, axis))
-    assert cost(program, {"x": x}) == b * t
 
 
 @given(SIZES, SIZES, SIZES, st.sampled_from([-1, 1]))

@@ -16,10 +16,6 @@ def topk(c: Context) -> Text:
     return Text({"value": text, "index": text}, inline=False, joint=True)
 
 
-def cumulate(c: Context) -> Text:
-    return Text({"y": code("{x}.cumsum({axis})", x=c.var("x", ATOM), axis=c.lit("axis"))})
-
-
 def random(c: Context) -> Text:
     """`torch.rand(2, 3, device=x.device, dtype=x.dtype)`, drawn once whatever reads it."""
     name = "rand" if c.attr("dist") == "uniform" else "randn"

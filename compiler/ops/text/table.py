@@ -42,7 +42,6 @@ TEXTS: Mapping[str, Callable[[Context], Text]] = MappingProxyType(
         "split": more.split,
         "argsort": more.argsort,
         "topk": more.topk,
-        "cumulate": more.cumulate,
         "random": more.random,
         "grouped_linear": more.grouped_linear,
         "conv_transpose": more.conv_transpose,

@@ -10,6 +10,14 @@ import torch.nn.functional as F
 from torch import nn
 
 
+def positions(x, mask, past):
+    """The place of each token, int[B, T]: padding does not count, what the cache holds does."""
+    batch, length = x.shape[:2]
+    if mask is None:
+        return torch.arange(past, past + length, device=x.device).expand(batch, length)
+    return (mask.cumsum(1) - 1).clamp(min=0)[:, past:]
+
+
 def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
     """softmax(q k^T * scale) v over [B, heads, T, head_dim]; a mask with `causal` holds that rule already."""
     if causal and mask is None and q.shape[2] > 1:
@@ -36,8 +44,8 @@ class PositionsPastPadding(nn.Module):
     """
 
     def forward(self, tokens):
-        real = (tokens != 1).long()  # [B, T]
-        return real.cumsum(1) * real + 1  # [B, T]
+        real = tokens != 1  # [B, T]
+        return torch.where(real, positions(tokens, real, 0) + 1 + 1, 1)  # [B, T]
 
 
 class Attention(nn.Module):
