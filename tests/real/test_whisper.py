@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import WhisperFeatureExtractor, WhisperForConditionalGeneration
+from transformers import GenerationMixin, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 import runtime
 from tests.artifacts import need
@@ -59,16 +59,22 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     return float((a - b).abs().max())
 
 
-def test_equal_to_transformers(
-    model: Any, folder: Path, features: torch.Tensor, tokenizer: Tokenizer
-) -> None:
+@pytest.fixture(scope="module")
+def reference(folder: Path) -> Any:
+    """transformers' reading of the same folder."""
     reference, found = WhisperForConditionalGeneration.from_pretrained(
         folder, dtype=torch.float32, output_loading_info=True
     )
     assert not any(found.values()), found
+    return reference.eval()
+
+
+def test_equal_to_transformers(
+    model: Any, reference: Any, features: torch.Tensor, tokenizer: Tokenizer
+) -> None:
     target = written(tokenizer)
     with torch.no_grad():
-        theirs = reference.eval()(input_features=features, decoder_input_ids=target)
+        theirs = reference(input_features=features, decoder_input_ids=target)
         assert difference(model.encode(features), theirs.encoder_last_hidden_state) <= 1e-4
         assert difference(model(features, target=target), theirs.logits) <= 1e-4
         weight = model.get_parameter("decoder.3.cross.v.weight")  # the control: one weight, moved
@@ -93,3 +99,23 @@ def test_it_writes_down_the_sentence(model: Any, features: torch.Tensor, tokeniz
             given = torch.tensor([[best]])
     assert tokenizer.decode(heard).strip() == SENTENCE
     assert cache["past"] == len(PROMPT) + len(heard)
+
+
+@pytest.mark.parametrize("beams", [1, 4])
+def test_generates_as_transformers_does(
+    model: Any, reference: Any, features: torch.Tensor, tokenizer: Tokenizer, beams: int
+) -> None:
+    """Two recordings at once, of which one is silence; the folder says where an answer ends."""
+    prompt = torch.tensor([[tokenizer.token_to_id(name) for name in PROMPT]]).expand(2, -1)
+    sounds = torch.cat((features, torch.full_like(features, float(features.min()))))
+    ours = runtime.generate(model, prompt, source=sounds, max_new_tokens=60, num_beams=beams)
+    theirs = GenerationMixin.generate(
+        reference,
+        input_features=sounds,
+        decoder_input_ids=prompt,
+        max_new_tokens=60,
+        num_beams=beams,
+        do_sample=False,
+    )
+    assert torch.equal(ours, theirs)
+    assert tokenizer.decode(ours[0].tolist()).lower().count("ever") == 2
