@@ -65,7 +65,7 @@ def generate(  # noqa: PLR0913 - what people may ask for, each by name
         seed,
     )
     run = _Run(model, options, tokens, mask, source, source_mask)
-    with _evaluating(run.training), torch.inference_mode():
+    with _evaluating(run.modules), torch.inference_mode():
         found = run.search() if num_beams > 1 else run.sample()
     return found.clone()
 
@@ -110,7 +110,7 @@ def _stream(run: _Run) -> Iterator[Tensor]:
     """The model's modes are the caller's between two tokens."""
     steps = run.steps()
     while True:
-        with _evaluating(run.training), torch.inference_mode():
+        with _evaluating(run.modules), torch.inference_mode():
             token = next(steps, None)
         if token is None:
             return
@@ -118,8 +118,9 @@ def _stream(run: _Run) -> Iterator[Tensor]:
 
 
 @contextmanager
-def _evaluating(training: list[nn.Module]) -> Iterator[None]:
-    """Inside, modules that are being trained are in eval mode."""
+def _evaluating(modules: list[nn.Module]) -> Iterator[None]:
+    """Inside, those that are being trained are in eval mode."""
+    training = [module for module in modules if module.training]
     for module in training:
         module.training = False
     try:
@@ -152,13 +153,13 @@ class _Run:
         check_length(self.interface, self.start, options.max_new_tokens)
         self.text = self.prompt.tokens.new_empty(batch, self.start + options.max_new_tokens)
         self.text[:, : self.start] = self.prompt.tokens
-        self.training = [module for module in model.modules() if module.training]
+        self.modules = list(model.modules())
 
     def steps(self) -> Iterator[Tensor]:
         """One per new token; nothing runs before the first is asked for."""
         text, options = self.text, self.options
         choose = choice(options.filters, options.seed, text.device)
-        return steps(self._decoder(), text, self.start, self._rules(), choose, self.endings)
+        yield from steps(self._decoder(), text, self.start, self._rules(), choose, self.endings)
 
     def sample(self) -> Tensor:
         """All of them."""

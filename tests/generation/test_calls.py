@@ -84,6 +84,37 @@ def test_a_stream_leaves_the_caller_alone(gpt2: nn.Module, tokens: Tensor) -> No
         gpt2.eval()
 
 
+def test_a_stream_encodes_without_dropout_and_gradients(t5: nn.Module) -> None:
+    source = torch.ones(1, 5, dtype=torch.int64)
+    wanted = runtime.generate(t5, source=source, max_new_tokens=9, eos=None)
+    kept: list[Tensor] = []
+    model: Any = t5
+    encode = model.encode
+
+    def heard(**given: Any) -> Tensor:
+        kept.append(encode(**given))
+        return kept[-1]
+
+    t5.train()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "encode", heard)
+        found = list(runtime.stream(t5, source=source, max_new_tokens=9, eos=None))
+    assert t5.training
+    t5.eval()
+    assert torch.equal(torch.stack(found, 1), wanted[:, 1:])
+    assert len(kept) == 1 and kept[0].is_inference()
+
+
+def test_a_stream_takes_the_mode_that_is(gpt2: nn.Module, tokens: Tensor) -> None:
+    """A model that is put into eval mode between two tokens stays there."""
+    gpt2.train()
+    steps = runtime.stream(gpt2, tokens, max_new_tokens=3, eos=None)
+    next(steps)
+    gpt2.eval()
+    next(steps)
+    assert not any(module.training for module in gpt2.modules())
+
+
 def test_generate_is_not_training(gpt2: nn.Module, tokens: Tensor) -> None:
     """Dropout is off, and each module's mode is what it was."""
     wanted = runtime.generate(gpt2, tokens, max_new_tokens=9, eos=None)
