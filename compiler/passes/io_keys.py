@@ -95,7 +95,11 @@ _TOKENIZER: Final = {
     "single": IoKey("What stands around a text: `[CLS] $A [SEP]`.", *_TEXT),
     "pair": IoKey("What stands around two texts: `[CLS] $A [SEP] $B:1 [SEP]:1`.", *_TEXT),
     "lower": IoKey("Texts are read in lower case.", *_BOOL),
-    "split": IoKey("The words of a text are the matches of this.", "a regular expression", _is_text),
+    "split": IoKey(
+        "How a text becomes words, which alone are merged.",
+        "the name of a known way (gpt-2), or a regular expression whose matches they are",
+        _is_text,
+    ),
     "length": IoKey("Every text is padded to this many tokens.", *_COUNT),
     "size": IoKey("Tokens in the vocabulary, where a file of merges holds more.", *_COUNT),
 }

@@ -15,7 +15,8 @@ class Declared:
 
     special: roles (bos, eos, pad, unk, mask, cls, sep) and the token that plays each.
     single, pair: how one text, and two, are framed: "[CLS] $A [SEP] $B:1 [SEP]:1".
-    lower: texts are read in lower case. split: a regular expression whose matches are the words of a text.
+    lower: texts are read in lower case.
+    split: the name of a known way to split a text into words, or a regular expression whose matches they are.
     length: every text is padded to that many tokens. size: of the vocabulary, where a file holds more merges.
     """
 

@@ -14,6 +14,7 @@ from compiler.diagnostics.diagnostic import CompileError, fail
 from compiler.source.text import SourceFile, Span, display_name
 from compiler.weights.readers.strict_json import JsonFault, loads
 from runtime.text.declared import Declared
+from runtime.text.splits import LETTERS, SPLITS
 
 MAX_DEPTH: Final = 64
 #: Marks the end of a word in vocabularies that mark it at all.
@@ -63,7 +64,15 @@ def from_packed_merges(path: Path, said: Declared) -> Tokenizer:
 
 
 def byte_pairs(ids: Mapping[str, int], merges: Merges, said: Declared, path: Path) -> Tokenizer:
-    """Byte-level BPE. The words are those of `split`, else those that GPT-2's expression finds."""
+    """Byte-level BPE. The spec tells the words: by the name of a known way to split, or as the matches of
+    an expression; what is between those is left out.
+    """
+    if said.split is None:
+        raise damaged(
+            path,
+            "how a text is split into words stands in tokenizer.json alone, or in the spec",
+            help="write tokenizer.json, or add `io: {tokenizer: {split: gpt-2}}` where it was made so",
+        )
     ends = next((WORD_END for token in ids if token.endswith(WORD_END)), "")
     try:
         model = BPE(dict(ids), merges, end_of_word_suffix=ends, unk_token=said.special.get("unk"))
@@ -73,13 +82,13 @@ def byte_pairs(ids: Mapping[str, int], merges: Merges, said: Declared, path: Pat
     if said.lower:
         spaces = normalizers.Replace(Regex(r"\s+"), " ")
         made.normalizer = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])
-    letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=said.split is None)
-    words = (
-        []
-        if said.split is None
-        else [pre_tokenizers.Split(Regex(said.split), behavior="removed", invert=True)]
+    made.pre_tokenizer = (
+        SPLITS[said.split].steps()
+        if said.split in SPLITS
+        else pre_tokenizers.Sequence(
+            [pre_tokenizers.Split(Regex(said.split), behavior="removed", invert=True), LETTERS]
+        )
     )
-    made.pre_tokenizer = pre_tokenizers.Sequence([*words, letters])
     steps: list[Any] = [decoders.ByteLevel()]
     if ends:
         steps += [decoders.Replace(ends, " "), decoders.Strip(" ", 0, 1)]
@@ -139,10 +148,9 @@ def read(path: Path) -> str:
         raise damaged(path, f"cannot be read: {error}") from None
 
 
-def damaged(path: Path, message: str, line: int = 0) -> CompileError:
-    """A fault of a tokenizer's file, at a line of it where there is one."""
-    place = Span(SourceFile(display_name(path), ""), line, 1 if line else 0, line, 1 if line else 0)
-    return fail("unreadable", message, place)
+def damaged(path: Path, message: str, help: str = "") -> CompileError:
+    """A fault of a tokenizer's file."""
+    return fail("unreadable", message, Span(SourceFile(display_name(path), ""), 0, 0, 0, 0), help=help)
 
 
 def _pairs(path: Path, lines: Iterable[str]) -> Merges:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import tokenizers
-from tokenizers import AddedToken, Regex, decoders, normalizers, pre_tokenizers
+from tokenizers import AddedToken, decoders, normalizers
 from tokenizers.models import BPE
 from tokenizers.processors import TemplateProcessing
 
@@ -86,9 +86,7 @@ def _byte_pairs(fields: _Fields) -> tokenizers.Tokenizer:
     split = SPLITS[name]
     merges = [(m.partition(" ")[0], m.partition(" ")[2]) for m in fields.array("merges", str)]
     made = tokenizers.Tokenizer(_fitting(fields, lambda ids: BPE(ids, merges, ignore_merges=split.whole)))
-    steps = [pre_tokenizers.Split(Regex(e), behavior="isolated") for e in split.expressions]
-    letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    made.pre_tokenizer = pre_tokenizers.Sequence([*steps, letters])
+    made.pre_tokenizer = split.steps()
     made.decoder = decoders.ByteLevel()
     return made
 

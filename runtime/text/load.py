@@ -54,8 +54,9 @@ def load_tokenizer(source: str | Path | nn.Module, path: str | Path | None = Non
     written = {**_settings(beside("special_tokens_map.json")), **config}
     special = {**said.special, **_special(written)}
     backend = _backend(file, beside, replace(said, special=special))
-    if file.name != "tokenizer.json":
-        _add(backend, special, written)
+    if file.suffix != ".json" or _is_vocabulary(file):
+        _add(backend, file, config, _settings(beside("added_tokens.json")))
+        _mark(backend, special, written)
         _frame(backend, said, file)
     return Tokenizer(backend, special, said.length, find_template(beside(TEMPLATE), config))
 
@@ -96,7 +97,7 @@ def _backend(file: Path, beside: Beside, said: Declared) -> tokenizers.Tokenizer
     """The library's tokenizer that a file describes, by its name."""
     if file.suffix == ".gz":
         return from_packed_merges(file, said)
-    if file.name.endswith("vocab.json"):
+    if _is_vocabulary(file):
         merges = beside(file.name.replace("vocab.json", "merges.txt"))
         if merges is None:
             raise damaged(file, "a vocabulary of pairs, without the merges.txt that goes with it")
@@ -109,6 +110,11 @@ def _backend(file: Path, beside: Beside, said: Declared) -> tokenizers.Tokenizer
         raise _sentencepiece(file)
     known = ", ".join((*NAMES, *PATTERNS))
     raise damaged(file, f"what it is shows in its name, and no tokens are called so; known are {known}")
+
+
+def _is_vocabulary(file: Path) -> bool:
+    """Whether a JSON file holds tokens and ids alone, its merges in another."""
+    return file.name.endswith("vocab.json")
 
 
 def _sentencepiece(file: Path) -> CompileError:
@@ -133,17 +139,35 @@ def _special(written: Mapping[str, Any]) -> dict[str, str]:
     return {role: text for role, text in texts.items() if isinstance(text, str)}
 
 
-def _add(backend: tokenizers.Tokenizer, special: Mapping[str, str], written: Mapping[str, Any]) -> None:
+def _add(
+    backend: tokenizers.Tokenizer, file: Path, config: Mapping[str, Any], extra: Mapping[str, Any]
+) -> None:
+    """Tokens behind the vocabulary, which have the ids that the settings say.
+
+    config: tokenizer_config.json, with `added_tokens_decoder`; extra: added_tokens.json, texts and their ids.
+    """
+    found = {text: (id, {"content": text}) for text, id in extra.items()}
+    for id, said in (config.get("added_tokens_decoder") or {}).items():
+        found[said["content"]] = (int(id), said)
+    for text, (id, said) in sorted(found.items(), key=lambda item: item[1][0]):
+        (backend.add_special_tokens if said.get("special") else backend.add_tokens)([_token(text, said)])
+        if backend.token_to_id(text) != id:
+            message = f"`{text}` has the id {id} in its settings and {backend.token_to_id(text)} here"
+            raise damaged(file, message)
+
+
+def _mark(backend: tokenizers.Tokenizer, special: Mapping[str, str], written: Mapping[str, Any]) -> None:
     """Special tokens are found in a text before it is split."""
     for role, text in special.items():
         if backend.token_to_id(text) is not None:
-            said = written.get(f"{role}_token")
-            strips = (
-                {side: said.get(side) is True for side in ("lstrip", "rstrip")}
-                if isinstance(said, dict)
-                else {}
-            )
-            backend.add_special_tokens([AddedToken(text, normalized=False, **strips)])
+            backend.add_special_tokens([_token(text, written.get(f"{role}_token"))])
+
+
+def _token(text: str, said: object) -> AddedToken:
+    """A token with the spaces around it that belong to it; settings may give its text alone."""
+    flags = said if isinstance(said, dict) else {}
+    sides = {side: flags.get(side) is True for side in ("lstrip", "rstrip", "single_word")}
+    return AddedToken(text, normalized=flags.get("normalized") is True, **sides)
 
 
 def _frame(backend: tokenizers.Tokenizer, said: Declared, file: Path) -> None:

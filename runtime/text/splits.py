@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from tokenizers import Regex, pre_tokenizers
+
+#: Bytes as the letters that byte-level vocabularies write for them.
+LETTERS: Final = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+
 
 @dataclass(frozen=True)
 class Split:
@@ -19,6 +24,11 @@ class Split:
 
     expressions: tuple[str, ...]
     whole: bool = False
+
+    def steps(self) -> pre_tokenizers.PreTokenizer:
+        """The splits, and the letters of bytes."""
+        splits = [pre_tokenizers.Split(Regex(e), behavior="isolated") for e in self.expressions]
+        return pre_tokenizers.Sequence([*splits, LETTERS])
 
 
 _SPACES: Final = r"\s+(?!\S)|\s+"
@@ -36,7 +46,7 @@ _LLAMA3: Final = Split(("|".join((_ENDINGS, _LETTERS, r"\p{N}{1,3}", _SIGNS)),),
 _QWEN2: Final = Split(("|".join((_ENDINGS, _LETTERS, r"\p{N}", _SIGNS)),))
 _TEKKEN: Final = Split(("|".join((_LOWER_END, _UPPER_END, r"\p{N}", _SIGNS_AND_SLASH)),), whole=True)
 
-#: tokenizer.ggml.pre -> its splits
+#: tokenizer.ggml.pre, or a spec's `io: tokenizer: split:` -> the splits
 SPLITS: Final[Mapping[str, Split]] = MappingProxyType(
     {
         "gpt-2": _PLAIN,

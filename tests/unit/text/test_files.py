@@ -80,6 +80,28 @@ def test_settings_in_files_come_first(merged: Path, tmp_path: Path) -> None:
     same(ours, RobertaTokenizer.from_pretrained(tmp_path), (*TEXTS, MASKED))
 
 
+def test_tokens_behind_the_vocabulary(merged: Path, tmp_path: Path) -> None:
+    """Their ids are those of the settings, in whichever of the two files they stand."""
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).write_bytes((merged / name).read_bytes())
+    size = len(load_tokenizer("gpt2", merged))
+    chat = {"content": "<|im_start|>", "special": True, "lstrip": False, "normalized": False}
+    settings = {"added_tokens_decoder": {str(size + 1): chat}}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<think>": size, "<|im_start|>": size + 1}))
+    ours = load_tokenizer("gpt2", tmp_path)
+    bare = load_tokenizer("gpt2", merged).encode("the ").tokens[0].tolist()
+    ids = ours.encode("the <|im_start|><think>").tokens[0].tolist()
+    assert ids == [*bare, size + 1, size]
+    assert ours.decode(ids) == "the <think>"
+    (tmp_path / "added_tokens.json").unlink()
+    assert f"`<|im_start|>` has the id {size + 1} in its settings and {size} here" in said("gpt2", tmp_path)
+
+
+def test_how_texts_are_split_is_not_guessed(merged: Path) -> None:
+    assert "stands in tokenizer.json alone" in said("qwen2", merged)
+
+
 def clip() -> Path:
     return need("clip-code").parent / "bpe_simple_vocab_16e6.txt.gz"
 
