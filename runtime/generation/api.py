@@ -153,13 +153,14 @@ class _Run:
         check_length(self.interface, self.start, options.max_new_tokens)
         self.text = self.prompt.tokens.new_empty(batch, self.start + options.max_new_tokens)
         self.text[:, : self.start] = self.prompt.tokens
+        self.rules = self._rules()
         self.modules = list(model.modules())
 
     def steps(self) -> Iterator[Tensor]:
         """One per new token; nothing runs before the first is asked for."""
         text, options = self.text, self.options
         choose = choice(options.filters, options.seed, text.device)
-        yield from steps(self._decoder(), text, self.start, self._rules(), choose, self.endings)
+        yield from steps(self._decoder(), text, self.start, self.rules, choose, self.endings)
 
     def sample(self) -> Tensor:
         """All of them."""
@@ -170,7 +171,7 @@ class _Run:
         options = self.options
         renormalize = bool(self.interface.io.get("renormalize"))
         search = Search(options.num_beams, options.length_penalty, renormalize)
-        return beam_search(self._decoder(), self.text, self.start, self._rules(), search, self.endings)
+        return beam_search(self._decoder(), self.text, self.start, self.rules, search, self.endings)
 
     def _decoder(self) -> Decoder:
         return Decoder(

@@ -40,8 +40,9 @@ def rules(
         found.append(partial(forbid_repeats, size=io["no_repeat_ngram"]))
     words = [word for word in io.get("bad_words") or () if not (len(word) == 1 and word[0] in endings.eos)]
     found += [partial(forbid_word, word=ids(word)) for word in words]
-    if io.get("min_length") and endings.eos:
-        found.append(_At(range(io["min_length"]), ids(endings.eos), only=False))
+    ends = tuple(end for end in endings.eos if interface.vocab is None or end < interface.vocab)
+    if io.get("min_length") and ends:
+        found.append(_At(range(io["min_length"]), ids(ends), only=False))
     if io.get("forced_start") is not None:
         found.append(_At(range(1, 2), ids(io["forced_start"]), only=True))
     if io.get("forced_eos") is not None and endings.eos:

@@ -13,6 +13,9 @@ import compiler
 import runtime
 from compiler.backend.build import program_of
 from runtime.generation.cache import entries
+from runtime.generation.decoder import Decoder
+from runtime.generation.interface import interface_of
+from runtime.generation.prompt import prompt
 from tests.generation.peers import CONTEXT, PEERS, SEQ2SEQ, SINGLE, VARIED, Pair, pair
 
 
@@ -97,6 +100,31 @@ def test_every_tensor_of_a_cache_is_known(found: Pair) -> None:
 
 def _is_leaf(value: Any) -> bool:
     return value is None or (isinstance(value, list) and all(isinstance(t, Tensor) for t in value))
+
+
+def test_beams_move_only_what_they_must(tmp_path: Path) -> None:
+    """Rows that change parents are copied as far as they are filled; what the encoder gave is not touched."""
+    found = pair("t5", 1, tmp_path, {})
+    interface = interface_of(found.ours)
+    asked = prompt(interface, torch.device("cpu"), None, None, *found.asked.values())
+    decoder = Decoder(found.ours, interface, asked, 6, beams=2)
+    with torch.no_grad():
+        decoder(asked.tokens)
+        decoder.spread()
+        decoder(torch.arange(12).view(6, 2) + 3)
+    cache: Any = decoder._cache
+    kept = entries(cache, program_of(found.ours))
+    before = [[t.clone() for t in entry.holder[entry.key]] for entry in kept]
+    places = [[t.data_ptr() for t in entry.holder[entry.key]] for entry in kept]
+    decoder.reorder([1, 1, 2, 3, 5, 4])
+    for entry, old, place in zip(kept, before, places, strict=True):
+        assert [t.data_ptr() for t in entry.holder[entry.key]] == place
+        for new, was in zip(entry.holder[entry.key], old, strict=True):
+            if entry.once:
+                assert torch.equal(new, was)
+            else:
+                assert torch.equal(new[:, :, :2], was[[1, 1, 2, 3, 5, 4], :, :2])
+                assert not torch.equal(new[:, :, :2], was[:, :, :2])
 
 
 UNCACHED = """

@@ -276,4 +276,4 @@ def test_beams_do_not_stream(gpt2: nn.Module, tokens: Tensor) -> None:
 def test_settings_outside_the_vocabulary(tokens: Tensor) -> None:
     found = model("gpt2", GPT2 | {"io.suppress": [40]})
     with pytest.raises(CompileError, match="names the token 40, its vocabulary goes from 0 to 39"):
-        runtime.generate(found, tokens, max_new_tokens=4)
+        runtime.stream(found, tokens, max_new_tokens=4)
