@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -20,6 +21,7 @@ from jinja2.utils import pass_environment
 MAX_STEPS: Final = 200_000
 MAX_LENGTH: Final = 4_000_000
 MAX_BITS: Final = 4096
+_WIDE: Final = re.compile(r"[0-9]{7}")
 
 
 def render(template: str, values: Mapping[str, Any]) -> str:
@@ -48,7 +50,7 @@ class _Generation(Extension):
 class _Environment(ImmutableSandboxedEnvironment):
     """The names that chat templates are written with, and one rendering's budget."""
 
-    intercepted_binops = frozenset({"+", "*", "**"})
+    intercepted_binops = frozenset({"+", "*", "%", "**"})
 
     def __init__(self) -> None:
         super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
@@ -56,7 +58,7 @@ class _Environment(ImmutableSandboxedEnvironment):
         self.globals["raise_exception"] = _refuse
         self.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
         del self.globals["lipsum"]  # text without end, and a way into the library's own module
-        self.filters |= {"tojson": _to_json, "$turns": _turns, "$made": _made}
+        self.filters |= {"tojson": _to_json, "$turns": _turns, "$made": _made, "$asked": _asked}
 
     def step(self) -> None:
         """One turn of a loop, or a call."""
@@ -83,6 +85,8 @@ class _Environment(ImmutableSandboxedEnvironment):
                 self.bound(a * right)
             case "*", [None, int(b)]:
                 self.bound(left * b)
+            case "%", _ if isinstance(left, str) and _WIDE.search(left):
+                raise SecurityError(f"it makes more than {MAX_LENGTH} characters")
             case "**", _ if isinstance(left, int) and left.bit_length() * right > MAX_BITS:
                 raise SecurityError(f"it takes a number to the power of {right}")
         return super().call_binop(context, operator, left, right)
@@ -98,6 +102,10 @@ def _counted(tree: nodes.Template) -> nodes.Template:
                 setattr(parent, name, _filter(value, "$made"))
             elif isinstance(value, list):
                 value[:] = [_filter(v, "$made") if isinstance(v, _GROWING) else v for v in value]
+        if isinstance(parent, nodes.Call | nodes.Filter):
+            parent.args[:] = [_filter(arg, "$asked") for arg in parent.args]
+            for named in parent.kwargs:
+                named.value = _filter(named.value, "$asked")
     return tree
 
 
@@ -134,6 +142,14 @@ def _made(environment: _Environment, value: Any) -> Any:
     environment.step()
     if isinstance(value, str | list | tuple | dict):
         environment.bound(len(value))
+    return value
+
+
+@pass_environment
+def _asked(environment: _Environment, value: Any) -> Any:
+    """An argument: no text is made that wide, no list that long."""
+    if isinstance(value, int):
+        environment.bound(value)
     return value
 
 

@@ -33,6 +33,12 @@ SIGNATURES: dict[Callable[..., Any], tuple[str, str]] = {
     ),
     runtime.generate: (GENERATE, "Tensor"),
     runtime.stream: (GENERATE, "Iterator[Tensor]"),
+    runtime.load_tokenizer: ("source, path=None", "Tokenizer"),
+    runtime.stream_text: (
+        "model, prompt, *, tokenizer=None, special=True, max_new_tokens, temperature=0.0, top_k=None, "
+        "top_p=None, min_p=None, repetition_penalty=1.0, eos='model', seed=None",
+        "Iterator[str]",
+    ),
     runtime.export: ("model, folder, *, to='hf', force=False", "tuple[Path, ...]"),
 }
 

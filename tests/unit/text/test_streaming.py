@@ -107,3 +107,14 @@ def test_a_model_writes() -> None:
     assert tokenizer.decode(made[0]) == prompt + found
     with pytest.raises(CompileError, match="only an encoder"):
         runtime.stream_text(model, torch.zeros(1, 4), tokenizer=tokenizer, max_new_tokens=2)
+
+
+def test_a_text_that_an_encoder_reads() -> None:
+    tokenizer = byte_pairs()
+    size = {"vocab": len(tokenizer), "dim": 24, "depth": 1, "decoder_depth": 1, "heads": 3, "hidden": 48}
+    torch.manual_seed(0)
+    model = runtime.load("bart", weights=None, set=size)
+    said: Any = {"max_new_tokens": 12, "temperature": 2.0, "seed": 1, "eos": None}
+    found = "".join(runtime.stream_text(model, "a text 👍", tokenizer=tokenizer, **said))
+    made = runtime.generate(model, source=tokenizer.encode("a text 👍").tokens, **said)
+    assert found and made.shape == (1, 13) and tokenizer.decode(made[0, 1:]) == found
