@@ -2,8 +2,9 @@
 
     python examples/ct2_whisper_to_hf.py FOLDER OUT
 
-FOLDER holds model.bin and tokenizer.json; OUT is made. Only numpy and safetensors are needed. CTranslate2
-joins queries, keys and values in one matrix, and gives keys a bias of zeros, which transformers leaves out.
+FOLDER holds model.bin, config.json and tokenizer.json; OUT is made. Only numpy and safetensors are needed.
+CTranslate2 joins queries, keys and values in one matrix, and gives keys a bias of zeros, which transformers
+leaves out.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ SETTINGS: Final = {
 }
 #: Which heads follow the speech in time, for word time stamps alone.
 ALIGNMENT: Final = {"decoder/alignment_heads", "decoder/alignment_layer"}
+#: The vocabulary of a model of several languages has one token more than that of English.
+SEVERAL_LANGUAGES: Final = 51865
 
 
 class Reader:
@@ -148,6 +151,26 @@ def config(
     }
 
 
+def generation_config(folder: Path, tensors: Arrays, tokens: dict[str, int]) -> dict[str, Any]:
+    """generation_config.json: what is never written, and how languages and tasks are named."""
+    said = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    found = {
+        "decoder_start_token_id": tokens["<|startoftranscript|>"],
+        "bos_token_id": tokens["<|endoftext|>"],
+        "eos_token_id": tokens["<|endoftext|>"],
+        "pad_token_id": tokens["<|endoftext|>"],
+        "no_timestamps_token_id": tokens["<|notimestamps|>"],
+        "suppress_tokens": said["suppress_ids"],
+        "begin_suppress_tokens": said["suppress_ids_begin"],
+        "is_multilingual": len(tensors["model.decoder.embed_tokens.weight"]) >= SEVERAL_LANGUAGES,
+    }
+    if found["is_multilingual"]:
+        names = {id: name for name, id in tokens.items()}
+        found["lang_to_id"] = {names[id]: id for id in said["lang_ids"]}
+        found["task_to_id"] = {task: tokens[f"<|{task}|>"] for task in ("transcribe", "translate")}
+    return found
+
+
 def convert(folder: Path, out: Path) -> None:
     """The whole conversion. Everything in the file is used, checked, or known to be beside the point."""
     variables = read(folder / "model.bin")
@@ -168,6 +191,8 @@ def convert(folder: Path, out: Path) -> None:
     out.mkdir(parents=True)
     text = json.dumps(config(tensors, heads, layers, tokens), indent=2)
     (out / "config.json").write_text(text + "\n", encoding="utf-8")
+    text = json.dumps(generation_config(folder, tensors, tokens), indent=2)
+    (out / "generation_config.json").write_text(text + "\n", encoding="utf-8")
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})
     shutil.copy(folder / "tokenizer.json", out)
 

@@ -44,13 +44,18 @@ class LogMel:
         `length` samples, wherever that falls; each piece is scaled by its own loudest frame.
         Raises CompileError for a file of another rate, with the command that converts it.
         """
+        samples = self.samples(sound)
+        count = -(-samples.numel() // self.length)
+        pieces = torch.nn.functional.pad(samples.float(), (0, count * self.length - samples.numel()))
+        return self._frames(pieces.view(count, self.length))
+
+    def samples(self, sound: str | Path | Tensor) -> Tensor:
+        """float[S] of a WAV file or of samples, which are checked. Raises CompileError as a call does."""
         samples = sound if isinstance(sound, Tensor) else self._read(Path(sound))
         if samples.ndim != 1 or not samples.is_floating_point() or not samples.numel():
             found = f"{str(samples.dtype).removeprefix('torch.')}{list(samples.shape)}"
             raise fail("usage", f"a sound is float[samples], not {found}", None)
-        count = -(-samples.numel() // self.length)
-        pieces = torch.nn.functional.pad(samples.float(), (0, count * self.length - samples.numel()))
-        return self._frames(pieces.view(count, self.length))
+        return samples
 
     def _read(self, path: Path) -> Tensor:
         sound = read_wav(path)

@@ -16,13 +16,14 @@ from runtime.cli import (
     generate,
     reconstruct,
     train,
+    transcribe,
     translate,
     verify,
     zero_shot,
 )
 
-TASKS: tuple[Verb, ...] = (generate, chat, fill_mask, embed, classify, zero_shot, reconstruct, translate)
-VERBS = (*TASKS, train, eval, export, verify)
+TEXTS: tuple[Verb, ...] = (generate, chat, fill_mask, embed, classify, translate)
+VERBS = (*TEXTS, zero_shot, reconstruct, transcribe, train, eval, export, verify)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from torch import nn
 
 from compiler.backend.build import program_of
 from compiler.diagnostics.diagnostic import fail
+from runtime.audio import LogMel, audio_transform
 from runtime.files import companion
 from runtime.images import ImageTransform, image_transform
 from runtime.loading import load
@@ -41,10 +42,10 @@ class Opened:
         """How pictures become pixels. Raises CompileError where nothing says so."""
         return image_transform(self.model)
 
-    @property
-    def device(self) -> torch.device:
-        """Where the model stands."""
-        return next((p.device for p in self.model.parameters()), torch.device("cpu"))
+    @cached_property
+    def sound(self) -> LogMel:
+        """How sound becomes frames. Raises CompileError where nothing says so."""
+        return audio_transform(self.model)
 
     def beside(self, name: str) -> Mapping[str, Any]:
         """A JSON file beside the weights, empty where there is none. Raises CompileError for another kind."""
@@ -59,10 +60,15 @@ class Opened:
             raise fail("unreadable", f"{path} is not a mapping", None)
         return found
 
+    def _placed(self, x: torch.Tensor) -> torch.Tensor:
+        """A tensor where the model stands, numbers of its type."""
+        like = next((p for p in self.model.parameters() if p.is_floating_point()), x)
+        return x.to(like.device, like.dtype if x.is_floating_point() else None)
+
     def call(self, inputs: Mapping[str, torch.Tensor], method: str = "forward") -> Mapping[str, torch.Tensor]:
         """The outputs by name, without gradients."""
         with torch.inference_mode():
-            found = getattr(self.model, method)(**{n: x.to(self.device) for n, x in inputs.items()})
+            found = getattr(self.model, method)(**{n: self._placed(x) for n, x in inputs.items()})
         if isinstance(found, torch.Tensor):
             outputs = self.signature.outputs if method == "forward" else self.signature.methods[method]
             return {next(iter(outputs)): found}

@@ -15,6 +15,10 @@ from tokenizers import Tokenizer
 from transformers import GenerationMixin, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 import runtime
+from compiler.diagnostics.diagnostic import CompileError
+from runtime.audio import read_wav
+from runtime.tasks.opened import open_model
+from runtime.tasks.transcribe import transcribe
 from tests.artifacts import need
 
 CONVERTER = Path(__file__).parents[2] / "examples" / "ct2_whisper_to_hf.py"
@@ -119,3 +123,24 @@ def test_generates_as_transformers_does(
     )
     assert torch.equal(ours, theirs)
     assert tokenizer.decode(ours[0].tolist()).lower().count("ever") == 2
+
+
+def test_transcribe_writes_what_transformers_does(reference: Any, model: Any, features: torch.Tensor) -> None:
+    theirs = reference.generate(features, max_new_tokens=60, num_beams=1, do_sample=False)
+    opened = open_model(model)
+    found = transcribe(opened, need("speech"))
+    assert found.text == SENTENCE and found.language is None
+    assert opened.tokenizer.decode(theirs[0]).strip() == SENTENCE
+    with pytest.raises(CompileError, match="one language"):
+        transcribe(opened, need("speech"), language="de")
+
+
+def test_a_long_recording_is_cut_where_it_is_quiet(model: Any) -> None:
+    """The second sentence begins 27 seconds on: half a second of it would be in the first piece."""
+    sound = read_wav(need("speech")).mono
+    start = 27 * 16000
+    both = torch.cat([sound, torch.zeros(start - len(sound)), sound])
+    found = transcribe(open_model(model), both)
+    first, second = found.pieces
+    assert (first.text, second.text) == (SENTENCE, SENTENCE) and found.text == f"{SENTENCE} {SENTENCE}"
+    assert first.start == 0 and 25 <= first.end == second.start <= 27 and second.end == len(both) / 16000

@@ -16,9 +16,10 @@ from runtime.tasks.fill_mask import fill_mask
 from runtime.tasks.generate import Choice, generate_texts
 from runtime.tasks.opened import Opened, open_model
 from runtime.tasks.reconstruct import reconstruct
+from runtime.tasks.transcribe import transcribe
 from runtime.tasks.translate import translate
 from runtime.tasks.zero_shot import zero_shot
-from tests.tasks.tokenizers import WORDS, save_tokenizer
+from tests.tasks.tokenizers import SPECIAL, WORDS, save_tokenizer
 from tests.unit.images.samples import SIZES, picture
 
 TEXTS = ["a good film", "the dog in the house on the tree"]
@@ -28,17 +29,22 @@ VISION = dict(**LAYERS, image_size=32, patch_size=8)
 PHOTOS = [picture(*size) for size in SIZES[:3]]
 
 
-def prepared(kind: Any, config: Any, folder: Path, processor: Any = None) -> tuple[Any, Opened]:
-    """A model of transformers with values in every tensor, and the same folder opened for tasks."""
+def prepared(
+    kind: Any, config: Any, folder: Path, extra: Any = None, spread: float = 0.2
+) -> tuple[Any, Opened]:
+    """A model of transformers with values in every tensor, and the same folder opened for tasks.
+
+    extra: what else belongs into the folder.
+    """
     torch.manual_seed(0)
     model = kind(config).eval()
     for tensor in model.state_dict().values():
         if tensor.is_floating_point() and tensor.dim() > 0:
-            tensor.add_(torch.randn_like(tensor) * 0.2)
+            tensor.add_(torch.randn_like(tensor) * spread)
     model.tie_weights()
     model.save_pretrained(folder)
-    if processor is not None:
-        processor.save_pretrained(folder)
+    if extra is not None:
+        extra.save_pretrained(folder)
     return kind.from_pretrained(folder).eval(), open_model(folder)
 
 
@@ -179,21 +185,57 @@ def test_images_are_redrawn(normalised: bool, tmp_path: Path) -> None:
 
 
 def test_texts_are_translated(tmp_path: Path) -> None:
-    sizes = dict(d_model=24, encoder_layers=2, decoder_layers=2, encoder_ffn_dim=40, decoder_ffn_dim=36)
-    heads = dict(encoder_attention_heads=3, decoder_attention_heads=4)
-    config = hf.BartConfig(
-        **sizes, **heads, vocab_size=len(WORDS), max_position_embeddings=40,
-        pad_token_id=0, bos_token_id=2, eos_token_id=3, decoder_start_token_id=3, forced_eos_token_id=3,
+    sizes = dict(d_model=24, d_kv=8, num_heads=3, d_ff=40, num_layers=2)
+    config = hf.T5Config(
+        **sizes, vocab_size=len(WORDS), feed_forward_proj="gated-gelu", tie_word_embeddings=False,
+        pad_token_id=0, eos_token_id=3, decoder_start_token_id=2,
     )  # fmt: skip
     tokenizer = save_tokenizer(tmp_path)
-    theirs, ours = prepared(hf.BartForConditionalGeneration, config, tmp_path)
+    theirs, ours = prepared(hf.T5ForConditionalGeneration, config, tmp_path, spread=1.0)
     encoded = tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
     for beams in (1, 3):
         wanted = theirs.generate(**encoded, max_new_tokens=12, num_beams=beams, do_sample=False)
         found = translate(ours, TEXTS, choice=Choice(max_new_tokens=12, num_beams=beams))
         assert found == generate_texts(ours, TEXTS, Choice(max_new_tokens=12, num_beams=beams))
         assert [w.text for w in found] == tokenizer.batch_decode(wanted, skip_special_tokens=True)
+        assert found[0].text != found[1].text  # what is read matters
     encoded["decoder_input_ids"] = torch.tensor([[WORDS.index("tree")]] * 2)
     wanted = theirs.generate(**encoded, max_new_tokens=12, num_beams=1, do_sample=False)
     found = translate(ours, TEXTS, language="tree", choice=Choice(max_new_tokens=12))
     assert [w.text for w in found] == tokenizer.batch_decode(wanted[:, 2:], skip_special_tokens=True)
+
+
+def test_speech_of_several_languages_is_written_down(tmp_path: Path) -> None:
+    """The language is guessed as transformers guesses it; one that is named, and English, are obeyed."""
+    names = "start en hi te translate transcribe notimestamps".split()
+    speech = [f"<|{name}|>" for name in names]
+    tokenizer = save_tokenizer(tmp_path, speech)
+    id = {token: tokenizer.convert_tokens_to_ids(token) for token in speech}
+    sizes = dict(d_model=24, encoder_layers=2, decoder_layers=2, encoder_ffn_dim=40, decoder_ffn_dim=36)
+    heads = dict(encoder_attention_heads=3, decoder_attention_heads=4, num_mel_bins=8)
+    ids = dict(pad_token_id=3, bos_token_id=3, eos_token_id=3, decoder_start_token_id=id["<|start|>"])
+    positions = dict(max_source_positions=20, max_target_positions=32)
+    config = hf.WhisperConfig(**sizes, **heads, **ids, **positions, vocab_size=len(WORDS) + len(speech))
+    generation = hf.GenerationConfig(
+        **ids,
+        is_multilingual=True,
+        lang_to_id={token: id[token] for token in speech[1:4]},
+        task_to_id={task: id[f"<|{task}|>"] for task in ("transcribe", "translate")},
+        no_timestamps_token_id=id["<|notimestamps|>"],
+        suppress_tokens=[*range(len(SPECIAL)), WORDS.index("cat"), *id.values()],
+        begin_suppress_tokens=[WORDS.index("dog")],
+    )
+    theirs, ours = prepared(hf.WhisperForConditionalGeneration, config, tmp_path, generation, spread=1.0)
+    theirs.generation_config = generation
+    torch.manual_seed(3)
+    samples = torch.randn(5000)
+    features = ours.sound(samples)
+    choice, texts = Choice(max_new_tokens=12), set()
+    for language, english in ((None, False), ("te", False), ("te", True)):
+        task = "translate" if english else "transcribe"
+        wanted = theirs.generate(features, language=language, task=task, max_new_tokens=12, do_sample=False)
+        found = transcribe(ours, samples, language=language, english=english, choice=choice)
+        texts.add(found.text)
+        assert found.text == tokenizer.decode(wanted[0], skip_special_tokens=True)
+        assert found.language == (language or names[int(theirs.detect_language(features)) - len(WORDS)])
+    assert len(texts) > 1  # what is said matters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +16,8 @@ WORDS: Final = (
 )
 
 
-def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """Write it; the same as transformers reads it."""
+def save_tokenizer(folder: Path, more: Sequence[str] = ()) -> PreTrainedTokenizerFast:
+    """Write it; the same as transformers reads it. more: special tokens behind the words."""
     backend = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
     backend.pre_tokenizer = pre_tokenizers.Whitespace()
     ids = [(word, i) for i, word in enumerate(SPECIAL)]
@@ -25,5 +26,6 @@ def save_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     )
     roles = {f"{name.strip('[]').lower()}_token": name for name in SPECIAL}
     fast = PreTrainedTokenizerFast(tokenizer_object=backend, **roles)
+    fast.add_special_tokens({"additional_special_tokens": list(more)})
     fast.save_pretrained(folder)
     return fast
