@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,10 @@ ABSENT = Absent()
 
 @dataclass(frozen=True)
 class Subject:
-    """A model of the transformers library at small sizes, and the questions that it and ours are asked."""
+    """A model of the transformers library at small sizes, and the questions that it and ours are asked.
+
+    lifted: takes casts to single precision out of the library's code.
+    """
 
     kind: Any
     config: Any
@@ -50,6 +54,7 @@ class Subject:
     ours: Ask
     map: str
     attention: str = "sdpa"
+    lifted: Callable[[], AbstractContextManager[None]] = hf.without_casts
 
     def base(self) -> Config:
         """The config written in full, what is left to the class's defaults too."""
@@ -87,7 +92,7 @@ def fault(subject: Subject, path: str, value: Any, folder: Path) -> str:
         return ""
     try:
         model = runtime.load(folder, dtype=torch.float64)
-        ours = _answers(subject.ours, model)
+        ours = _answers(subject, subject.ours, model)
     except (CompileError, ValueError, RuntimeError):
         return ""
     if unlike := _unlike(ours, theirs):
@@ -96,7 +101,7 @@ def fault(subject: Subject, path: str, value: Any, folder: Path) -> str:
         return ""
     runtime.export(model, folder / "back")
     again = hf.opener(subject.kind, subject.attention)(folder / "back").eval().double()
-    unlike = _unlike(_answers(subject.theirs, again), theirs)
+    unlike = _unlike(_answers(subject, subject.theirs, again), theirs)
     return unlike and f"after the export, {unlike}"
 
 
@@ -124,11 +129,11 @@ def _theirs(subject: Subject, config: Config, folder: Path) -> Tensors:
     randomised(model).load_state_dict(fixed, strict=False)
     model.save_pretrained(folder)
     (folder / "config.json").write_text(json.dumps(config))
-    return _answers(subject.theirs, model.double())
+    return _answers(subject, subject.theirs, model.double())
 
 
-def _answers(ask: Ask, model: Any) -> Tensors:
-    with torch.no_grad(), hf.without_casts():
+def _answers(subject: Subject, ask: Ask, model: Any) -> Tensors:
+    with torch.no_grad(), subject.lifted():
         return ask(model)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,15 @@ def kindred(name: str, **more: Any) -> Subject:
     return decoder(family.model, family.made(**more), f"{name}.hf", family.attention)
 
 
-def encoder(kind: Any, config: Any, names: dict[str, str], map: str, attention: str = "sdpa") -> Subject:
+def encoder(kind: Any, config: Any, names: dict[str, str], map: str) -> Subject:
     asked = encoders.questions(config.vocab_size, 9, getattr(config, "type_vocab_size", 0))
     theirs = partial(encoders.ask_theirs, asked=asked, names=names)
-    return Subject(kind, config, theirs, partial(encoders.ask_ours, asked=asked, names=names), map, attention)
+    return Subject(kind, config, theirs, partial(encoders.ask_ours, asked=asked, names=names), map)
+
+
+def disentangled(kind: Any, names: dict[str, str], map: str) -> Subject:
+    subject = encoder(kind, hf.DebertaV2Config(**deberta.SMALL), names, map)
+    return replace(subject, attention="eager", lifted=deberta.without_casts)
 
 
 def image(kind: Any, config: Any, names: Any, inputs: images.Inputs, map: str, **options: Any) -> Subject:
@@ -73,7 +79,6 @@ def towers(kind: Any, config: Any, size: int, map: str) -> Subject:
 BERT, ALBERT, DISTIL = hf.BertConfig(**bert.BERT), hf.AlbertConfig(**bert.ALBERT), bert.DISTILBERT
 ROBERTA = hf.RobertaConfig(**bert.BERT | {"vocab_size": 7})
 CLASSES = hf.BertConfig(**bert.BERT, num_labels=5)
-DEBERTA = hf.DebertaV2Config(**deberta.SMALL)
 TRUNK, HEAD = encoders.TRUNK, encoders.HEAD
 HIDES = {"renamed": {"masked": "bool_masked_pos"}}
 SIGLIP = hf.SiglipConfig(text_config=siglip.TEXT, vision_config=siglip.VISION)
@@ -100,9 +105,9 @@ SUBJECTS: dict[str, Callable[[], Subject]] = {
     "distilbert_mlm": lambda: encoder(
         hf.DistilBertForMaskedLM, hf.DistilBertConfig(**DISTIL), HEAD, "distilbert_mlm.hf"
     ),
-    "deberta": lambda: encoder(hf.DebertaV2Model, DEBERTA, deberta.HIDDEN, "deberta_v3.hf", "eager"),
-    "deberta_classifier": lambda: encoder(
-        hf.DebertaV2ForSequenceClassification, DEBERTA, HEAD, "deberta_v3_classifier.hf", "eager"
+    "deberta": lambda: disentangled(hf.DebertaV2Model, deberta.HIDDEN, "deberta_v3.hf"),
+    "deberta_classifier": lambda: disentangled(
+        hf.DebertaV2ForSequenceClassification, HEAD, "deberta_v3_classifier.hf"
     ),
     "vit": lambda: image(
         hf.ViTForImageClassification, hf.ViTConfig(**vit.SMALL), vit.HEAD, vit.PIXELS, "vit.hf"
