@@ -15,6 +15,7 @@ from compiler.diagnostics.diagnostic import fail
 from runtime.training.data.common import IGNORED, Data, Examples
 from runtime.training.data.text import Windows
 from runtime.training.metrics import Dice, decibels
+from runtime.training.translations import nearest
 
 Figures = dict[str, float]
 
@@ -137,5 +138,6 @@ BASELINES: Final[Mapping[str, Callable[[Data], Figures]]] = MappingProxyType(
         "mean_picture": mean_picture,
         "chance": chance,
         "threshold": threshold,
+        "nearest": nearest,
     }
 )

@@ -10,6 +10,7 @@ import torch
 import yaml
 
 from compiler.version import VERSION
+from runtime.training.finals import Shown
 from runtime.training.recipe import Recipe
 from runtime.training.report import clock
 from runtime.training.state import Progress
@@ -21,7 +22,7 @@ Figures = Mapping[str, float]
 class Facts:
     """What a card tells. best: the figures of the best checkpoint; baselines: those of simple rules.
 
-    exported: why the model is not in the Hugging Face layout, or empty. sample: text, or empty.
+    exported: why the model is not in the Hugging Face layout, or empty. shown: what there is to see of it.
     """
 
     task: str
@@ -33,7 +34,7 @@ class Facts:
     best: Figures
     baselines: Mapping[str, Figures]
     exported: str
-    sample: str
+    shown: Mapping[str, Shown]
 
 
 def environment() -> dict[str, object]:
@@ -62,7 +63,7 @@ def card(recipe: Recipe, facts: Facts) -> str:
         "## Results on the held-out part",
         table(facts.best, facts.baselines),
         "![loss](curve.svg)",
-        f"A sample:\n\n```text\n{facts.sample}\n```" if facts.sample else "",
+        *(_shown(name, found) for name, found in facts.shown.items()),
         "## Use",
         _use(recipe, facts),
         "## How it was made",
@@ -79,6 +80,12 @@ def table(best: Figures, baselines: Mapping[str, Figures]) -> str:
     rows += [[name, *(_figure(found.get(m)) for m in best)] for name, found in baselines.items()]
     rows.insert(1, ["---"] + ["---:"] * len(best))
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _shown(name: str, found: Shown) -> str:
+    picture = f"![{name}]({name}.png)\n\n" if found.picture is not None else ""
+    text = f"```text\n{found.text}\n```" if found.text else ""
+    return f"### {name.capitalize()}\n\n{picture}{text}"
 
 
 def _figure(value: float | None) -> str:

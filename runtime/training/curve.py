@@ -20,15 +20,15 @@ def draw(title: str, rows: Sequence[Mapping[str, Any]], rules: Mapping[str, floa
     train = [(float(r["step"]), float(r["loss"])) for r in rows if "loss" in r]
     valid = [(float(r["step"]), float(r["valid"]["loss"])) for r in rows if "valid" in r]
     smooth = _smoothed(train)
-    shown = [y for _, y in [*smooth, *valid]] + list(rules.values())
+    shown = [y for _, y in [*smooth, *valid] if math.isfinite(y)] + list(rules.values())
     frame = _Frame(max((x for x, _ in train), default=1.0), min(shown, default=0.0), max(shown, default=1.0))
     parts = [frame.axes(), frame.line(train, _PALE, 1), frame.line(smooth, _LINE, 2)]
     parts += [frame.line(valid, _POINT, 1.5), *(frame.dot(p) for p in valid)]
-    parts += [frame.rule(name, value) for name, value in rules.items()]
-    if smooth:
-        parts.append(frame.label(smooth[-1][1], "training", _LINE, -8))
-    if valid:
-        parts.append(frame.label(valid[-1][1], "held out", _POINT, 8))
+    parts += [frame.rule(value) for value in rules.values()]
+    labels = [(value, name, _RULE) for name, value in rules.items()]
+    labels += [(smooth[-1][1], "training", _LINE)] if smooth else []
+    labels += [(valid[-1][1], "held out", _POINT)] if valid else []
+    parts += frame.labels(labels)
     head = _text(LEFT, 22, title)
     box = (
         f'xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
@@ -67,14 +67,19 @@ class _Frame:
     def dot(self, point: Point) -> str:
         return f'<circle cx="{self.x(point[0]):.1f}" cy="{self.y(point[1]):.1f}" r="2.5" fill="{_POINT}"/>'
 
-    def rule(self, name: str, value: float) -> str:
+    def rule(self, value: float) -> str:
         y = self.y(value)
-        dash = f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{_RULE}" stroke-dasharray="4 4"/>'
-        return dash + self.label(value, name, _RULE, 0)
+        return f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="{_RULE}" stroke-dasharray="4 4"/>'
 
-    def label(self, value: float, text: str, color: str, shift: float) -> str:
-        y = min(max(self.y(value), TOP), HEIGHT - BOTTOM) + 4 + shift
-        return _text(WIDTH - RIGHT + 8, y, f"{text} {value:.3f}", "start", color)
+    def labels(self, entries: Sequence[tuple[float, str, str]]) -> list[str]:
+        """Values with name and color, written beside the plot at their height, none over another."""
+        parts: list[str] = []
+        free = float(TOP)
+        for value, name, color in sorted(entries, reverse=True):
+            y = max(self.y(value) + 4, free)
+            parts.append(_text(WIDTH - RIGHT + 8, y, f"{name} {value:.3f}", "start", color))
+            free = y + 15
+        return parts
 
     def axes(self) -> str:
         parts = []
@@ -96,8 +101,8 @@ def _text(x: float, y: float, text: str, anchor: str = "start", color: str = _IN
 
 
 def ticks(low: float, high: float) -> list[float]:
-    """About five round numbers within a range."""
-    raw = (high - low) / 5
+    """About six round numbers within a range."""
+    raw = (high - low) / 6
     power = 10.0 ** math.floor(math.log10(raw)) if raw > 0 else 1.0
     step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw or m == 10)
     return [round(k * step, 10) for k in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.passes.overrides import plain
-from compiler.syntax.schema import Syntax, describe, validate
+from compiler.syntax.schema import MapOf, Name, Syntax, describe, validate
 from compiler.syntax.yaml import Located, Map, Seq
 
 S = TypeVar("S", bound="Section")
@@ -64,6 +64,7 @@ MaybeNumber = Annotated[
     float | None, BeforeValidator(_reads("a number or null", int, float, _None)), Field(gt=0)
 ]
 Words = Annotated[tuple[Word, ...], BeforeValidator(_items)]
+WordsBy = Annotated[dict[Name, Word], MapOf]
 Numbers = Annotated[tuple[Number, ...], BeforeValidator(_items)]
 Positive = Annotated[Whole, Field(ge=1)]
 Count = Annotated[Whole, Field(ge=0)]

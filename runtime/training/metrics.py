@@ -71,9 +71,11 @@ class Accuracy(Metric):
 
     def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
         """Count the hits."""
-        labels = batch["labels"]
+        found, labels = outputs["logits"].argmax(-1), batch["labels"]
+        if self.data.ahead:
+            found, labels = found[:, : -self.data.ahead], labels[:, self.data.ahead :]
         counts = labels != IGNORED
-        hits = (outputs["logits"].argmax(-1) == labels) & counts
+        hits = (found == labels) & counts
         self.sum += int(hits.sum())
         self.count += int(counts.sum())
 

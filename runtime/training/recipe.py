@@ -45,6 +45,7 @@ from runtime.training.fields import (
     of_kind,
     written,
 )
+from runtime.training.finals import FINALS
 from runtime.training.losses import LOSSES, LossSection
 from runtime.training.metrics import METRICS
 from runtime.training.optimizer import OPTIMIZERS, SCHEDULES, OptimizerSection, ScheduleSection
@@ -86,6 +87,7 @@ class EvaluateSection(Section):
     """When the held-out part is read, and what is measured on it.
 
     batches: how many, or all. best: the metric by which a checkpoint is the best.
+    final: what is done with the best checkpoint in the end.
     patience: evaluations without a better one before training stops.
     """
 
@@ -95,6 +97,7 @@ class EvaluateSection(Section):
     best: Word = "loss"
     patience: MaybeWhole = None
     baselines: Words = ()
+    final: Words = ()
 
 
 class CheckpointSection(Section):
@@ -268,6 +271,7 @@ def _check_names(recipe: Recipe, diagnostics: Diagnostics) -> None:
     for field, names, known in (
         ("metrics", evaluate.metrics, METRICS),
         ("baselines", evaluate.baselines, BASELINES),
+        ("final", evaluate.final, FINALS),
     ):
         for name in names:
             if name not in known:

@@ -21,12 +21,12 @@ from runtime.training.card import Facts, card, environment
 from runtime.training.curve import draw
 from runtime.training.data.common import Data
 from runtime.training.evaluate import Figures, Measuring, measure
+from runtime.training.finals import FINALS, Shown
 from runtime.training.loop import Loop
 from runtime.training.model import compile_model, fill, make_model, make_trained, parameter_counts, settings
 from runtime.training.publish import Publisher, why_not_exported
 from runtime.training.recipe import Recipe, read_recipe
 from runtime.training.report import Report, read_metrics
-from runtime.training.sample import sample
 from runtime.training.state import Progress, State
 from runtime.training.step import NotFinite, Trained
 
@@ -95,7 +95,7 @@ def evaluate(folder: str | Path, *, checkpoint: str = "best", batches: int | Non
     run = _open(recipe, weights=False)
     _fill(run, folder / checkpoint, recipe)
     how = replace(Measuring.of(recipe.file), batches=batches)
-    return measure(run.trained, run.data, run.data.final, how)
+    return _best(run, how)[0]
 
 
 @dataclass(frozen=True)
@@ -189,9 +189,12 @@ def _finish(folder: Path, recipe: Recipe, run: Run) -> None:
     """Measure the best checkpoint and the baselines on all that was held out; write picture and card."""
     _fill(run, folder / "best", recipe)
     file = recipe.file
-    best = measure(run.trained, run.data, run.data.final, Measuring.of(file))
+    best, shown = _best(run, Measuring.of(file))
     baselines = {name: BASELINES[name](run.data) for name in file.evaluate.baselines}
     _picture(folder, recipe, baselines)
+    for name, found in shown.items():
+        if found.picture is not None:
+            found.picture.save(folder / f"{name}.png")
     total, trained = parameter_counts(run.trained.model)
     facts = Facts(
         run.program.typed.graph.task,
@@ -203,6 +206,15 @@ def _finish(folder: Path, recipe: Recipe, run: Run) -> None:
         best,
         baselines,
         why_not_exported(run.program),
-        sample(run.trained, run.data),
+        shown,
     )
     (folder / CARD).write_text(card(recipe, facts), encoding="utf-8")
+
+
+def _best(run: Run, how: Measuring) -> tuple[Figures, dict[str, Shown]]:
+    """The figures of the weights at hand, those of `final` included, and what there is to see."""
+    figures = measure(run.trained, run.data, run.data.final, how)
+    shown = {name: FINALS[name](run.trained, run.data) for name in run.recipe.file.evaluate.final}
+    for found in shown.values():
+        figures |= found.figures
+    return figures, shown

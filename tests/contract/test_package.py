@@ -110,17 +110,17 @@ def test_a_file_of_the_users_own_comes_first_only_with_m(site: Path, tmp_path: P
 
 
 def test_dependencies_are_what_is_imported() -> None:
-    assert imported("compiler/", "runtime/") == declared() | declared("gguf", "vision")
+    assert imported("compiler/", "runtime/") == declared() | declared("gguf", "train", "vision")
 
 
 def test_what_tests_import_is_declared() -> None:
-    assert imported("tests/", "bench/") - declared() - declared("gguf", "vision", "test") == set()
+    assert imported("tests/", "bench/") - declared() - declared("gguf", "train", "vision", "test") == set()
 
 
 def test_what_tests_run_with_is_pinned() -> None:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {requirement(line) for line in lines if not line.startswith("#")}
-    assert declared() | declared("gguf", "vision", "test", "dev") == pinned | {"blockwright"}
+    assert declared() | declared("gguf", "train", "vision", "test", "dev") == pinned | {"blockwright"}
 
 
 def imported(*folders: str) -> set[str]:

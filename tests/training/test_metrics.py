@@ -39,6 +39,17 @@ def test_accuracy() -> None:
     assert made("accuracy", {"logits": logits, "labels": labels}).value() == pytest.approx(3 / 5)
 
 
+def test_accuracy_of_the_next_token() -> None:
+    """Logits at a place are of the token after it, as the spec's own loss has it."""
+    model = compiler.build("char_gpt", set=dict(vocab=7, context=9, dim=8, depth=1, heads=2)).eval()
+    tokens = torch.randint(7, (4, 9), generator=torch.Generator().manual_seed(0))
+    logits = model(tokens)
+    expected = sum(int(logits[b, t].argmax() == tokens[b, t + 1]) for b in range(4) for t in range(8)) / 32
+    metric = METRICS["accuracy"](Data(Windows(tokens[0], 3, None), Windows(tokens[0], 3, None), ahead=1))
+    metric.add(torch.tensor(0.0), {"logits": logits}, {"labels": tokens})
+    assert metric.value() == expected
+
+
 def test_dice_is_monai_s() -> None:
     torch.manual_seed(0)
     logits, labels = torch.randn(1, 3, 4, 5, 6), torch.randint(3, (1, 4, 5, 6))

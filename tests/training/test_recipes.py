@@ -11,7 +11,7 @@ import pytest
 from compiler.source.paths import packaged
 from runtime.training.recipe import read_recipe
 from runtime.training.run import evaluate, train
-from tests.artifacts import FOLDER, need
+from tests.artifacts import CATALOGUES, FOLDER, need
 
 #: recipe -> what is fetched for it
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -24,6 +24,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "fashion_mae": ("fashion",),
     "fashion_few": ("fashion",),
     "emoji_clip": ("emoji",),
+    "translation": tuple(CATALOGUES),
     "volumes_unetr": (),
 }
 

@@ -9,6 +9,7 @@ from typing import Final
 from runtime.training.data.captions import CaptionsSection
 from runtime.training.data.common import DataSection
 from runtime.training.data.idx import IdxSection
+from runtime.training.data.pairs import CataloguesSection, LinesSection
 from runtime.training.data.rows import RowsSection
 from runtime.training.data.text import TextSection
 from runtime.training.data.volumes import VolumesSection
@@ -17,6 +18,8 @@ DATA: Final[Mapping[str, type[DataSection]]] = MappingProxyType(
     {
         "text": TextSection,
         "rows": RowsSection,
+        "lines": LinesSection,
+        "catalogues": CataloguesSection,
         "idx": IdxSection,
         "captions": CaptionsSection,
         "volumes": VolumesSection,

@@ -49,7 +49,15 @@ class CaptionsSection(FileSection):
         parts = [self._captioned(part, tokenizer) for part in (pairs[held:], pairs[:held])]
         facts = {"tokens": tokenizer.size, "image": self.image, "length": self.length}
         train, valid = parts
-        return Data(train, valid, collate=Pairing(pad), facts=facts, tokenizer=tokenizer, pixel_std=0.5)
+        return Data(
+            train,
+            valid,
+            collate=Pairing(pad),
+            facts=facts,
+            tokenizer=tokenizer,
+            pixel_mean=0.5,
+            pixel_std=0.5,
+        )
 
     def _pairs(self) -> list[tuple[str, Path]]:
         folder = self.found()

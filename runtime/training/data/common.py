@@ -60,7 +60,9 @@ class Data:
     labels: tuple[str, ...] = ()
     tokenizer: Tokenizing | None = None
     characters_per_token: float = 1.0
-    pixel_std: float = 1.0  # what a unit of `pixels` is of the range from black to white
+    ahead: int = 0  # a label is that of the logits so many places before it
+    pixel_mean: float = 0.0  # `pixels` times std plus mean is in [0, 1], from black to white
+    pixel_std: float = 1.0
 
     @property
     def final(self) -> Examples:
@@ -83,6 +85,10 @@ class DataSection(KindSection):
         Raises CompileError.
         """
 
+    def unreadable(self, path: Path, reason: object) -> CompileError:
+        """The fault of a file that is not what it should be."""
+        return fail("unreadable", f"`{path}` cannot be read: {reason}", self.span)
+
 
 class FileSection(DataSection):
     """A file or folder, named from the current folder or from the folder of fetched data."""
@@ -92,10 +98,6 @@ class FileSection(DataSection):
     def found(self) -> Path:
         """Where it is. Raises CompileError that says how it is fetched."""
         return located(self.path, self.span, self.get)
-
-    def unreadable(self, path: Path, reason: object) -> CompileError:
-        """The fault of a file that is not what it should be."""
-        return fail("unreadable", f"`{path}` cannot be read: {reason}", self.span)
 
 
 def located(name: str, span: Span, get: str | None) -> Path:

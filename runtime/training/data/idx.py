@@ -48,7 +48,7 @@ class IdxSection(FileSection):
         classes = int(labels.max()) + 1
         facts = {"classes": classes, "image": pixels.shape[-1], "channels": 1}
         names = tuple(map(str, range(classes)))
-        return Data(train, valid, test, facts=facts, labels=names, pixel_std=self.std)
+        return Data(train, valid, test, facts=facts, labels=names, pixel_mean=self.mean, pixel_std=self.std)
 
     def _pair(self, folder: Path, images: str, labels: str) -> tuple[Tensor, Tensor]:
         pixels, numbers = self._read(folder / images, 3), self._read(folder / labels, 1)

@@ -53,7 +53,12 @@ class TextSection(FileSection):
         facts = {"tokens": tokenizer.size, "length": self.length}
         per_token = len(valid) / len(parts[1])
         return Data(
-            train_windows, valid_windows, facts=facts, tokenizer=tokenizer, characters_per_token=per_token
+            train_windows,
+            valid_windows,
+            facts=facts,
+            tokenizer=tokenizer,
+            characters_per_token=per_token,
+            ahead=1 if mask is None else 0,
         )
 
     def texts(self) -> tuple[str, str]:

@@ -1,0 +1,106 @@
+"""How well a model translates: greedy translations of what was held out, by sacrebleu's figures."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from compiler.diagnostics.diagnostic import fail
+from runtime.generation.api import generate
+from runtime.training.data.common import Data
+from runtime.training.data.pairs import Pair, Translations
+from runtime.training.step import Trained
+
+Figures = dict[str, float]
+SENTENCES: Final = 500  # as many are translated, evenly spread over those held out
+_BATCH: Final = 32
+SHOWN: Final = 6
+
+
+def translations(trained: Trained, data: Data) -> tuple[Figures, str]:
+    """chrF and BLEU against what was held out, and some of the translations."""
+    held = _held(data)
+    chosen = _chosen(held)
+    found: list[str] = []
+    trained.model.eval()
+    for start in range(0, len(chosen), _BATCH):
+        found += _translated(trained, data, held, chosen[start : start + _BATCH])
+    pairs = [held.pairs[i] for i in chosen]
+    shown = [
+        f"{p.source}\n  {p.language} {text}\n  reference: {p.target}"
+        for p, text in zip(pairs, found, strict=True)
+    ]
+    step = max(1, len(shown) // SHOWN)
+    return score(found, pairs), "\n".join(shown[::step][:SHOWN])
+
+
+def nearest(data: Data) -> Figures:
+    """The translation of the training sentence that shares most of its trigrams with the one at hand."""
+    held, train = _held(data), data.train
+    assert isinstance(train, Translations)
+    pairs = [held.pairs[i] for i in _chosen(held)]
+    grams = [_trigrams(p.source) for p in train.pairs]
+    where: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, pair in enumerate(train.pairs):
+        for gram in grams[number]:
+            where[pair.language, gram].append(number)
+    found = []
+    for pair in pairs:
+        own = _trigrams(pair.source)
+        shared = Counter(n for gram in own for n in where[pair.language, gram])
+        best = max(shared, key=lambda n: (shared[n] / len(own | grams[n]), -n), default=None)
+        found.append(train.pairs[best].target if best is not None else "")
+    return score(found, pairs)
+
+
+def score(found: Sequence[str], pairs: Sequence[Pair]) -> Figures:
+    """chrF and BLEU, over all and for each language."""
+    try:
+        from sacrebleu import corpus_bleu, corpus_chrf
+    except ImportError:
+        message = "chrF and BLEU need the sacrebleu library"
+        raise fail("usage", message, None, help='`python -m pip install "blockwright[train]"`') from None
+    figures: Figures = {}
+    languages = sorted({p.language for p in pairs})
+    for name, wanted in [("", set(languages)), *((f"_{code.strip('<>')}", {code}) for code in languages)]:
+        rows = [(text, p.target) for text, p in zip(found, pairs, strict=True) if p.language in wanted]
+        texts, references = [text for text, _ in rows], [[target for _, target in rows]]
+        figures[f"chrf{name}"] = float(corpus_chrf(texts, references).score)
+        figures[f"bleu{name}"] = float(corpus_bleu(texts, references).score)
+    return figures
+
+
+def _translated(trained: Trained, data: Data, held: Translations, chosen: Sequence[int]) -> list[str]:
+    assert data.tokenizer is not None
+    batch = trained.to_device(data.collate([held.example(i, None) for i in chosen]))
+    tokens = generate(
+        trained.model,
+        batch["target"][:, :1],
+        source=batch["source"],
+        source_mask=batch["source_mask"],
+        max_new_tokens=data.facts["length"] - 1,
+        eos=held.ends.eos,
+        pad=held.ends.pad,
+    )
+    return [data.tokenizer.text(_until(row, held.ends.eos)) for row in tokens[:, 1:].tolist()]
+
+
+def _until(row: list[int], end: int) -> list[int]:
+    return row[: row.index(end)] if end in row else row
+
+
+def _held(data: Data) -> Translations:
+    if not isinstance(data.final, Translations):
+        raise fail("bad-value", "translations are measured on parallel text only", None)
+    return data.final
+
+
+def _chosen(held: Translations) -> list[int]:
+    count = min(SENTENCES, len(held))
+    return [i * len(held) // count for i in range(count)]
+
+
+def _trigrams(text: str) -> set[str]:
+    padded = f"  {text.lower()} "
+    return {padded[i : i + 3] for i in range(len(padded) - 2)}
