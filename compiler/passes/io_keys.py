@@ -48,6 +48,10 @@ def _is_text(value: Value) -> bool:
     return isinstance(value, str) and bool(value)
 
 
+def _holds(*parts: str) -> Callable[[Value], bool]:
+    return lambda value: isinstance(value, str) and all(part in value for part in parts)
+
+
 def _is_texts(value: Value) -> bool:
     return isinstance(value, tuple) and all(map(_is_text, value))
 
@@ -92,8 +96,12 @@ _TOKENIZER: Final = {
         _nothing,
         {role: IoKey(f"The token that is {role}.", *_TEXT) for role in ROLES},
     ),
-    "single": IoKey("What stands around a text: `[CLS] $A [SEP]`.", *_TEXT),
-    "pair": IoKey("What stands around two texts: `[CLS] $A [SEP] $B:1 [SEP]:1`.", *_TEXT),
+    "single": IoKey("What stands around a text: `[CLS] $A [SEP]`.", "a text with $A in it", _holds("$A")),
+    "pair": IoKey(
+        "What stands around two texts: `[CLS] $A [SEP] $B:1 [SEP]:1`.",
+        "a text with $A and $B in it",
+        _holds("$A", "$B"),
+    ),
     "lower": IoKey("Texts are read in lower case.", *_BOOL),
     "split": IoKey(
         "How a text becomes words, which alone are merged.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
@@ -44,14 +44,15 @@ def audio_transform(source: str | Path | nn.Module) -> LogMel:
     """
     program = program_of(source) if isinstance(source, nn.Module) else compile_spec(source)
     section = program.typed.graph.io.get("audio")
-    if not isinstance(section, Record):
+    items = {k: v for k, v in section.items if v is not None} if isinstance(section, Record) else {}
+    if absent := [field.name for field in fields(LogMel) if field.name not in items]:
         raise fail(
             "missing-field",
-            f"the spec `{program.name}` does not say how sound becomes frames",
+            f"the spec `{program.name}` does not say how sound becomes frames: {', '.join(absent)}",
             program.typed.root.block.span,
             help="add `io: {audio: {rate: 16000, mels: 80, window: 400, hop: 160, length: 480000}}`",
         )
-    said = LogMel(**dict(section.items))
+    said = LogMel(**items)
     file = companion(source, NAME)
     return said if file is None else from_config(read_json(file), said)
 

@@ -41,6 +41,13 @@ class ImageTransform:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        if (len(self.mean), len(self.std)) not in ((1, 1), (3, 3)):
+            message = (
+                f"pictures of {len(self.mean)} channels (std: {len(self.std)}) are not read; of 1 and 3 are"
+            )
+            raise fail("bad-value", message, None)
+
     def __call__(self, pictures: Picture | Sequence[Picture]) -> Tensor:
         """float32[B, C, H, W] of one picture or several.
 

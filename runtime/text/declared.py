@@ -34,6 +34,7 @@ def declared(program: Program) -> Declared:
     section = program.typed.graph.io.get("tokenizer")
     if not isinstance(section, Record):
         return Declared()
-    items = dict(section.items)
-    special = items.pop("special", None)
-    return Declared(special=dict(special.items) if isinstance(special, Record) else {}, **items)
+    items = {key: value for key, value in section.items if value is not None}
+    special = items.pop("special", Record(()))
+    roles = {role: token for role, token in special.items if token is not None}
+    return Declared(special=roles, **items)

@@ -82,18 +82,23 @@ def byte_pairs(ids: Mapping[str, int], merges: Merges, said: Declared, path: Pat
     if said.lower:
         spaces = normalizers.Replace(Regex(r"\s+"), " ")
         made.normalizer = normalizers.Sequence([normalizers.NFC(), spaces, normalizers.Lowercase()])
-    made.pre_tokenizer = (
-        SPLITS[said.split].steps()
-        if said.split in SPLITS
-        else pre_tokenizers.Sequence(
-            [pre_tokenizers.Split(Regex(said.split), behavior="removed", invert=True), LETTERS]
-        )
-    )
+    made.pre_tokenizer = SPLITS[said.split].steps() if said.split in SPLITS else _matches(said.split)
     steps: list[Any] = [decoders.ByteLevel()]
     if ends:
         steps += [decoders.Replace(ends, " "), decoders.Strip(" ", 0, 1)]
     made.decoder = decoders.Sequence(steps)
     return made
+
+
+def _matches(split: str) -> pre_tokenizers.PreTokenizer:
+    """The matches of an expression, and the letters of bytes."""
+    try:
+        words = pre_tokenizers.Split(Regex(split), behavior="removed", invert=True)
+    except Exception as error:  # noqa: BLE001 - the library raises nothing more precise
+        known = ", ".join(SPLITS)
+        message = f"`io.tokenizer.split` is neither a known way to split nor an expression: {error}"
+        raise fail("bad-value", message, None, help=f"known are {known}") from None
+    return pre_tokenizers.Sequence([words, LETTERS])
 
 
 def from_words(path: Path, said: Declared) -> Tokenizer:

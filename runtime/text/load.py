@@ -177,5 +177,9 @@ def _frame(backend: tokenizers.Tokenizer, said: Declared, file: Path) -> None:
     for name, id in ids.items():
         if id is None:
             raise damaged(file, f"the vocabulary lacks `{name}`, which frames every text of this model")
-    frame = TemplateProcessing(single=said.single, pair=said.pair, special_tokens=list(ids.items()))
+    try:
+        frame = TemplateProcessing(single=said.single, pair=said.pair, special_tokens=list(ids.items()))
+    except ValueError as error:
+        message = f"`io.tokenizer` frames texts as {said.single!r} and {said.pair!r}: {error}"
+        raise fail("bad-value", message, None, help='a frame is such as "[CLS] $A [SEP]"') from None
     backend.post_processor = frame

@@ -84,10 +84,15 @@ def test_other_rates_and_windows(tmp_path: Path) -> None:
     assert [d.code for d in caught.value.diagnostics] == ["config-value"] * 3
 
 
-def test_what_is_no_sound_is_said() -> None:
+def test_what_is_no_sound_is_said(tmp_path: Path) -> None:
     hears = transform("whisper:tiny.en")
     for sound in (torch.zeros(2, 40), torch.zeros(40, dtype=torch.int16), torch.zeros(0)):
         with pytest.raises(CompileError, match=r"a sound is float\[samples\]"):
             hears(sound)
     with pytest.raises(CompileError, match="does not say how sound becomes frames"):
         audio_transform("starter_patchify")
+    (tmp_path / "deaf.yaml").write_text(
+        "spec: deaf\nextends: starter_patchify\nsummary: x\nio: {audio: {rate: 8000, hop: null}}\n"
+    )
+    with pytest.raises(CompileError, match="becomes frames: mels, window, hop, length"):
+        audio_transform(tmp_path / "deaf.yaml")

@@ -63,6 +63,11 @@ def test_one_channel() -> None:
     assert grey(picture(37, 21)).shape == (1, 1, 8, 8)
 
 
+def test_two_channels_are_not_read() -> None:
+    with pytest.raises(CompileError, match="pictures of 2 channels"):
+        ImageTransform(None, None, "bilinear", (0.5,) * 2, (0.5,) * 2)
+
+
 def test_denormalize_gives_the_picture_back() -> None:
     given = torch.randint(0, 256, (2, 3, 24, 31), dtype=torch.uint8)
     clip = ImageTransform(None, None, "bicubic", (0.48, 0.45, 0.40), (0.26, 0.27, 0.28))

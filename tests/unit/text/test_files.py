@@ -244,3 +244,18 @@ def test_what_is_missing_or_damaged_is_said(merged: Path, tmp_path: Path) -> Non
     assert "not packed text" in said("clip_vitb32", tmp_path / "x.txt.gz")
     (tmp_path / "x.bin").write_bytes(b"")
     assert "no tokens are called so" in said("gpt2", tmp_path / "x.bin")
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ("{split: '(', special: {unk: null}}", "neither a known way to split nor an expression"),
+        ("{split: gpt-2, single: 'no text'}", "`io.tokenizer.single` is a text with $A in it, not `no text`"),
+        ("{split: gpt-2, single: '$A $9x'}", "frames texts as '$A $9x'"),
+        ("{split: gpt-2, single: '[NO] $A'}", "lacks `[NO]`"),
+    ],
+)
+def test_what_a_spec_says_wrong(section: str, message: str, merged: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "mine.yaml"
+    spec.write_text(f"spec: mine\nextends: gpt2\nsummary: x\nio: {{tokenizer: {section}}}\n")
+    assert message in said(spec, merged)
