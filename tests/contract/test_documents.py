@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.artifacts import FOLDER, need
 from tests.contract import clone, documents
 from tests.contract.documents import Step
 
@@ -22,6 +23,17 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str
 def test_what_is_pasted_works(name: str, fresh: tuple[Path, dict[str, str]]) -> None:
     folder, environment = fresh
     assert documents.faults(folder / name, folder, environment, without="./check") == []
+
+
+def test_tasks_work_on_the_published_models(fresh: tuple[Path, dict[str, str]]) -> None:
+    """The page fetches its models; here they are those that the tests have."""
+    folder, environment = fresh
+    for name in ("smollm2", "minilm", "antiberty", "whisper", "speech", "photos"):
+        need(name)
+    place = folder / ".cache" / "artifacts"
+    place.parent.mkdir(exist_ok=True)
+    place.symlink_to(FOLDER.resolve())
+    assert documents.faults(folder / "docs" / "tasks.md", folder, environment) == []
 
 
 def test_the_commands_are_these() -> None:
