@@ -13,6 +13,8 @@ from runtime.generation.interface import Interface
 #: What `eos` and `pad` say where the model's own tokens are meant.
 MODEL = "model"
 Ids = int | Sequence[int] | str | None
+#: Scores divided by less leave the range of single precision.
+_COLDEST = 1e-5
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,10 @@ def check(options: Options) -> None:
     filters = options.filters
     _whole(found, "max_new_tokens", options.max_new_tokens)
     _whole(found, "num_beams", options.num_beams)
-    _number(found, "temperature", filters.temperature, 0 <= _real(filters.temperature), "of at least 0")
+    heat = _real(filters.temperature)
+    _number(
+        found, "temperature", filters.temperature, heat == 0 or heat >= _COLDEST, f"from {_COLDEST} on, or 0"
+    )
     _number(found, "length_penalty", options.length_penalty, True, "that is finite")
     penalty = options.repetition_penalty
     _number(found, "repetition_penalty", penalty, _real(penalty) > 0, "above 0")

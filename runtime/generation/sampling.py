@@ -29,6 +29,8 @@ def steps(
     for length in range(start, text.shape[1]):
         ids = text[:, :length]
         logits = decoder(ids)
+        if rules:
+            logits = logits.float()
         for rule in rules:
             logits = rule(logits, ids)
         token = choose(logits)
