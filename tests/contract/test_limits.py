@@ -18,6 +18,7 @@ FOREIGN = {("compiler/ir/code.py", "code")}  # names the holes of a template
 ASKED = {
     ("runtime/generation/api.py", "generate"),
     ("runtime/generation/api.py", "stream"),
+    ("runtime/loading.py", "load"),
     ("runtime/text/streaming.py", "stream_text"),
 }
 #: Text that models carry; how many inputs a tensor function has is the model's affair.
