@@ -28,42 +28,44 @@ def rules(
 
     text: int[B, total], as long as a sequence may become; start: where the prompt ends; mask: of the prompt.
     """
+    io, total, device = interface.io, text.shape[1], text.device
+    known = interface.vocab
+
+    def without(lengths: range, value: Value) -> list[Rule]:
+        """Tokens that the vocabulary does not have need no rule."""
+        ids = [token for token in value or () if known is None or token < known]
+        return [_Forbid(lengths, torch.tensor(ids, device=device))] if ids and lengths else []
+
     found: list[Rule] = []
-    io, total = interface.io, text.shape[1]
-
-    def ids(value: Value) -> Tensor:
-        return _ids(value, interface, text.device)
-
     if options.repetition_penalty != 1:
         found.append(_Penalty(options.repetition_penalty, mask))
     if io.get("no_repeat_ngram"):
         found.append(partial(forbid_repeats, size=io["no_repeat_ngram"]))
-    words = [word for word in io.get("bad_words") or () if not (len(word) == 1 and word[0] in endings.eos)]
-    found += [partial(forbid_word, word=ids(word)) for word in words]
-    ends = tuple(end for end in endings.eos if interface.vocab is None or end < interface.vocab)
-    if io.get("min_length") and ends:
-        found.append(_At(range(io["min_length"]), ids(ends), only=False))
+    for word in io.get("bad_words") or ():
+        possible = known is None or max(word) < known
+        if possible and not (len(word) == 1 and word[0] in endings.eos):
+            found.append(partial(forbid_word, word=torch.tensor(word, device=device)))
+    found += without(range(io.get("min_length") or 0), endings.eos)
     if io.get("forced_start") is not None:
-        found.append(_At(range(1, 2), ids(io["forced_start"]), only=True))
+        found.append(_Force(1, _forced("forced_start", interface, device)))
     if io.get("forced_eos") is not None and endings.eos:
-        found.append(_At(range(total - 1, total), ids(io["forced_eos"]), only=True))
-    if io.get("suppress"):
-        found.append(_At(range(total), ids(io["suppress"]), only=False))
-    if io.get("begin_suppress"):
-        begin = start + 1 if start == 1 and io.get("forced_start") is not None else start
-        found.append(_At(range(begin, begin + 1), ids(io["begin_suppress"]), only=False))
+        found.append(_Force(total - 1, _forced("forced_eos", interface, device)))
+    found += without(range(total), io.get("suppress"))
+    begin = start + 1 if start == 1 and io.get("forced_start") is not None else start
+    found += without(range(begin, begin + 1), io.get("begin_suppress"))
     return found
 
 
-def _ids(value: Value, interface: Interface, device: torch.device) -> Tensor:
+def _forced(key: str, interface: Interface, device: torch.device) -> Tensor:
+    value = interface.io[key]
     ids = value if isinstance(value, tuple) else (value,)
     if interface.vocab is not None and max(ids) >= interface.vocab:
         raise fail(
             "usage",
-            f"`io` of the spec {interface.spec} names the token {max(ids)}, "
+            f"`io.{key}` of the spec {interface.spec} is {max(ids)}, "
             f"its vocabulary goes from 0 to {interface.vocab - 1}",
             None,
-            help="set what does not fit to null: `io.forced_eos`, `io.suppress`, ...",
+            help=f"set `io.{key}` to a token of it, or to null",
         )
     return torch.tensor(ids, device=device)
 
@@ -83,13 +85,23 @@ class _Penalty:
         return penalise(logits, ids, self.penalty)
 
 
-class _At:
-    """Tokens forbidden, or the only ones allowed, where a sequence has one of these lengths."""
+class _Forbid:
+    """Tokens forbidden where a sequence has one of these lengths."""
 
-    def __init__(self, lengths: range, tokens: Tensor, only: bool) -> None:
+    def __init__(self, lengths: range, tokens: Tensor) -> None:
         self.lengths = lengths
         self.tokens = tokens
-        self.change = allow_only if only else forbid
 
     def __call__(self, logits: Tensor, ids: Tensor) -> Tensor:
-        return self.change(logits, self.tokens) if ids.shape[1] in self.lengths else logits
+        return forbid(logits, self.tokens) if ids.shape[1] in self.lengths else logits
+
+
+class _Force:
+    """One of these tokens and no other, where a sequence has this length."""
+
+    def __init__(self, length: int, tokens: Tensor) -> None:
+        self.length = length
+        self.tokens = tokens
+
+    def __call__(self, logits: Tensor, ids: Tensor) -> Tensor:
+        return allow_only(logits, self.tokens) if ids.shape[1] == self.length else logits

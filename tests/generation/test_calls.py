@@ -274,6 +274,15 @@ def test_beams_do_not_stream(gpt2: nn.Module, tokens: Tensor) -> None:
 
 
 def test_settings_outside_the_vocabulary(tokens: Tensor) -> None:
-    found = model("gpt2", GPT2 | {"io.suppress": [40]})
-    with pytest.raises(CompileError, match="names the token 40, its vocabulary goes from 0 to 39"):
+    """What cannot be generated need not be forbidden; it cannot be forced either, which is said at once."""
+    found = model(
+        "gpt2", GPT2 | {"io.suppress": [40], "io.bad_words": [[41], [5, 40]], "io.begin_suppress": [50]}
+    )
+    plain = model("gpt2", GPT2)
+    texts = [runtime.generate(m, tokens, max_new_tokens=4, eos=None) for m in (found, plain)]
+    assert torch.equal(texts[0], texts[1])
+    found = model("gpt2", GPT2 | {"io.forced_eos": [3, 40]})
+    with pytest.raises(
+        CompileError, match=r"`io\.forced_eos` of the spec gpt2 is 40, its vocabulary goes from 0 to 39"
+    ):
         runtime.stream(found, tokens, max_new_tokens=4)
