@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from runtime.training.data.arrays import ArraysSection
 from runtime.training.data.captions import CaptionsSection
 from runtime.training.data.common import DataSection
+from runtime.training.data.folders import FoldersSection
 from runtime.training.data.idx import IdxSection
 from runtime.training.data.pairs import CataloguesSection, LinesSection
 from runtime.training.data.rows import RowsSection
@@ -20,6 +22,8 @@ DATA: Final[Mapping[str, type[DataSection]]] = MappingProxyType(
         "rows": RowsSection,
         "lines": LinesSection,
         "catalogues": CataloguesSection,
+        "images": FoldersSection,
+        "arrays": ArraysSection,
         "idx": IdxSection,
         "captions": CaptionsSection,
         "volumes": VolumesSection,

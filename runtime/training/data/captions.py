@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -15,7 +15,8 @@ from compiler.diagnostics.diagnostic import fail
 from compiler.passes.overrides import plain
 from compiler.syntax.schema import Values
 from runtime.training.data.common import Data, Example, FileSection, shuffled
-from runtime.training.data.idx import moved
+from runtime.training.data.folders import open_rgb
+from runtime.training.data.pixels import Look
 from runtime.training.data.rows import PAD, Padding
 from runtime.training.fields import Count, Positive, Word
 from runtime.training.tokenizer import Tokenizing
@@ -79,21 +80,8 @@ class CaptionsSection(FileSection):
 
     def _captioned(self, pairs: Sequence[tuple[str, Path]], tokenizer: Tokenizing) -> Captioned:
         tokens = [torch.tensor(ids) for ids in tokenizer.whole([text for text, _ in pairs], self.length)]
-        return Captioned([self._pixels(path) for _, path in pairs], tokens, self.shift)
-
-    def _pixels(self, path: Path) -> Tensor:
-        """uint8[3, H, W], on white where the picture is transparent."""
-        from PIL import Image
-
-        try:
-            with Image.open(path) as opened:
-                picture: Any = opened.convert("RGBA").resize((self.image, self.image))
-        except OSError as error:
-            raise self.unreadable(path, error) from None
-        ground = Image.new("RGBA", picture.size, "white")
-        ground.alpha_composite(picture)
-        data = torch.frombuffer(bytearray(ground.convert("RGB").tobytes()), dtype=torch.uint8)
-        return data.reshape(self.image, self.image, 3).permute(2, 0, 1).contiguous()
+        look = Look(0.5, 0.5, self.shift, flip=False)
+        return Captioned([open_rgb(path, self.image) for _, path in pairs], tokens, look)
 
 
 class Pairing(Padding):
@@ -107,15 +95,12 @@ class Pairing(Padding):
 class Captioned:
     """Pictures and their tokens in memory."""
 
-    def __init__(self, pixels: Sequence[Tensor], tokens: Sequence[Tensor], shift: int) -> None:
-        self.pixels, self.tokens, self.shift = pixels, tokens, shift
+    def __init__(self, pixels: Sequence[Tensor], tokens: Sequence[Tensor], look: Look) -> None:
+        self.pixels, self.tokens, self.look = pixels, tokens, look
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """pixels float[3, H, W] in [-1, 1], tokens int[T]."""
-        pixels = self.pixels[index].float() / 127.5 - 1
-        if rng is not None:
-            pixels = moved(pixels, self.shift, flip=False, rng=rng)
-        return {"tokens": self.tokens[index], "pixels": pixels}
+        return {"tokens": self.tokens[index], "pixels": self.look(self.pixels[index], rng)}

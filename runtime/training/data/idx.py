@@ -5,33 +5,25 @@ from __future__ import annotations
 import gzip
 import math
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 import torch
-from pydantic import Field
 from torch import Tensor
 
 from runtime.training.data.common import Data, Example, FileSection, shuffled
-from runtime.training.fields import Count, Flag, MaybeWord, Number, Word
+from runtime.training.data.pixels import Look, PixelsSection
+from runtime.training.fields import MaybeWord, Word
 
 _BYTES: Final = 8  # the code of unsigned bytes
 
 
-class IdxSection(FileSection):
-    """images, labels: files below `path`. test_images, test_labels: those that are measured in the end.
-
-    mean, std: of the pixels, in [0, 1]. shift: pixels by which a picture is moved at most; flip: whether it
-    is mirrored half of the time.
-    """
+class IdxSection(PixelsSection, FileSection):
+    """images, labels: files below `path`. test_images, test_labels: those that are measured in the end."""
 
     images: Word
     labels: Word
     test_images: MaybeWord = None
     test_labels: MaybeWord = None
-    mean: Number = 0.5
-    std: Annotated[Number, Field(gt=0)] = 0.5
-    shift: Count = 0
-    flip: Flag = False
 
     def read(self, tokenizer: object) -> Data:
         """Part of the pictures is held out, drawn at random; the test files are kept apart."""
@@ -40,11 +32,11 @@ class IdxSection(FileSection):
         order = shuffled(len(labels))
         held = round(len(order) * self.held_out)
         chosen = order[held:][: self.limit]
-        train = Pictures(self, pixels[chosen], labels[chosen])
-        valid = Pictures(self, pixels[order[:held]], labels[order[:held]])
+        train = Pictures(self.look, pixels[chosen], labels[chosen])
+        valid = Pictures(self.look, pixels[order[:held]], labels[order[:held]])
         test = None
         if self.test_images is not None and self.test_labels is not None:
-            test = Pictures(self, *self._pair(folder, self.test_images, self.test_labels))
+            test = Pictures(self.look, *self._pair(folder, self.test_images, self.test_labels))
         classes = int(labels.max()) + 1
         facts = {"classes": classes, "image": pixels.shape[-1], "channels": 1}
         names = tuple(map(str, range(classes)))
@@ -76,28 +68,12 @@ class IdxSection(FileSection):
 class Pictures:
     """Pictures in memory. pixels: uint8[N, C, H, W]; labels: int[N]."""
 
-    def __init__(self, section: IdxSection, pixels: Tensor, labels: Tensor) -> None:
-        self.section, self.pixels, self.labels = section, pixels, labels
+    def __init__(self, look: Look, pixels: Tensor, labels: Tensor) -> None:
+        self.look, self.pixels, self.labels = look, pixels, labels
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """pixels float[C, H, W] and its label, int[]."""
-        section = self.section
-        pixels = (self.pixels[index].float() / 255 - section.mean) / section.std
-        if rng is not None:
-            pixels = moved(pixels, section.shift, section.flip, rng)
-        return {"pixels": pixels, "labels": self.labels[index]}
-
-
-def moved(pixels: Tensor, shift: int, flip: bool, rng: torch.Generator) -> Tensor:
-    """A picture moved by up to `shift` pixels, its edges repeated, and perhaps mirrored."""
-    if shift:
-        height, width = pixels.shape[-2:]
-        padded = torch.nn.functional.pad(pixels[None], [shift] * 4, mode="replicate")[0]
-        y, x = torch.randint(2 * shift + 1, (2,), generator=rng).tolist()
-        pixels = padded[:, y : y + height, x : x + width]
-    if flip and bool(torch.rand(1, generator=rng) < 0.5):
-        pixels = pixels.flip(-1)
-    return pixels
+        return {"pixels": self.look(self.pixels[index], rng), "labels": self.labels[index]}

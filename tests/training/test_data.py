@@ -1,0 +1,127 @@
+"""Data from pictures and arrays: every value, and what is said of files that are not what they should be."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from compiler import CompileError
+from compiler.diagnostics.diagnostic import Diagnostics
+from compiler.source.text import SourceFile
+from compiler.syntax.yaml import parse_yaml
+from runtime.training.data import DATA
+from runtime.training.data.common import Data
+from runtime.training.fields import of_kind
+
+
+def read(text: str) -> Data:
+    (document,) = parse_yaml(SourceFile("recipe", text))
+    return of_kind(document, DATA, "data", Diagnostics()).read(None)
+
+
+def everything(data: Data) -> list[dict[str, torch.Tensor]]:
+    return [part.example(i, None) for part in (data.train, data.valid) for i in range(len(part))]
+
+
+def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = {}
+    for name in ("cats", "birds"):
+        (tmp_path / name).mkdir()
+        for i in range(6):
+            pixels = rng.integers(0, 256, (5, 5, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / name / f"{i}.png")
+            pictures[pixels.tobytes()] = name
+    (tmp_path / "cats" / "notes.txt").write_text("no picture")
+    data = read(f"{{kind: images, path: {tmp_path}, image: 5, held_out: 0.25, mean: 0.2, std: 0.3}}")
+    assert (data.labels, data.facts["classes"], len(data.valid)) == (("birds", "cats"), 2, 3)
+    found = {}
+    for example in everything(data):
+        stored = ((example["pixels"] * 0.3 + 0.2) * 255).round().to(torch.uint8)
+        found[stored.permute(1, 2, 0).contiguous().numpy().tobytes()] = data.labels[example["labels"]]
+    assert found == pictures
+    (tmp_path / "cats" / "bad.png").write_bytes(b"no picture")
+    with pytest.raises(CompileError, match=r"bad\.png` is no picture"):
+        everything(read(f"{{kind: images, path: {tmp_path}, image: 5}}"))
+
+
+def test_chance_moves_a_picture_by_what_was_said(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for i in range(2):
+        Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3) * 5).save(tmp_path / "a" / f"{i}.png")
+    data = read(f"{{kind: images, path: {tmp_path}, image: 4, shift: 1, flip: true, held_out: 0.5}}")
+    whole = data.train.example(0, None)["pixels"]
+    padded = torch.nn.functional.pad(whole[None], [1] * 4, mode="replicate")[0]
+    windows = [padded[:, y : y + 4, x : x + 4] for y in range(3) for x in range(3)]
+    windows += [w.flip(-1) for w in windows]
+    seen = set()
+    for draw in range(200):
+        moved = data.train.example(0, torch.Generator().manual_seed(draw))["pixels"]
+        seen |= {i for i, window in enumerate(windows) if torch.equal(window, moved)}
+    assert seen == set(range(18))
+
+
+def test_arrays(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3, 2)), rng.integers(0, 4, 20).astype(np.int32)
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    path = tmp_path / "a.npz"
+    data = read(f"{{kind: arrays, path: {path}, arrays: {{volume: x, labels: y}}, held_out: 0.2}}")
+    assert (len(data.train), len(data.valid), data.facts) == (16, 4, {"classes": int(y.max()) + 1})
+    rows = {e["volume"].numpy().tobytes(): int(e["labels"]) for e in everything(data)}
+    assert rows == {x[i].astype(np.float32).tobytes(): int(y[i]) for i in range(20)}
+    with pytest.raises(CompileError, match="has no array `z`"):
+        read(f"{{kind: arrays, path: {path}, arrays: {{volume: z}}}}")
+    np.savez(tmp_path / "b.npz", x=np.array([{"a": 1}], dtype=object))
+    for bad in (tmp_path / "b.npz", Path(__file__)):
+        with pytest.raises(CompileError, match="cannot be read"):
+            read(f"{{kind: arrays, path: {bad}, arrays: {{volume: x}}}}")
+
+
+def idx(shape: tuple[int, ...], values: bytes) -> bytes:
+    return bytes([0, 0, 8, len(shape)]) + b"".join(n.to_bytes(4, "big") for n in shape) + values
+
+
+def test_idx(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 3, 4), dtype=np.uint8)
+    (tmp_path / "x.gz").write_bytes(gzip.compress(idx((10, 3, 4), pixels.tobytes())))
+    (tmp_path / "y").write_bytes(idx((10,), bytes(range(10))))
+    text = f"{{kind: idx, path: {tmp_path}, images: x.gz, labels: %s, mean: 0, std: 1, held_out: 0.3}}"
+    data = read(text % "y")
+    for example in everything(data):
+        expected = torch.from_numpy(pixels[int(example["labels"])]).float()[None] / 255
+        assert torch.equal(example["pixels"], expected)
+    assert sorted(int(e["labels"]) for e in everything(data)) == list(range(10))
+    (tmp_path / "short").write_bytes(idx((10,), bytes(9)))
+    (tmp_path / "nine").write_bytes(idx((9,), bytes(9)))
+    for name, fault in (
+        ("short", "its header says 10"),
+        ("nine", "9 labels for 10"),
+        ("x.gz", "1 dimensions"),
+    ):
+        with pytest.raises(CompileError, match=fault):
+            read(text % name)
+
+
+def test_rows(tmp_path: Path) -> None:
+    from runtime.training.tokenizer import TOKENIZERS
+
+    (tmp_path / "a.jsonl").write_text(
+        '{"t": "good", "l": 1, "k": "x"}\n{"t": "bad one", "l": 0, "k": "y"}\n' * 3
+    )
+    (tmp_path / "a.csv").write_text('t,l,k\n"good, fine",1,x\nbad,0,x\nso,1,y\n')
+    for name, where, count in (("a.jsonl", "{}", 2), ("a.csv", "{k: x}", 2), ("a.csv", "{}", 3)):
+        recipe = f"{{kind: rows, path: {tmp_path / name}, text: t, label: l, "
+        recipe += f"where: {where}, length: 5, held_out: 0.4}}"
+        (document,) = parse_yaml(SourceFile("recipe", recipe))
+        (kind,) = parse_yaml(SourceFile("recipe", '{kind: characters, special: ["[PAD]"]}'))
+        tokenizer = of_kind(kind, TOKENIZERS, "tokenizer", Diagnostics()).start()
+        data = of_kind(document, DATA, "data", Diagnostics()).read(tokenizer)
+        assert len(everything(data)) == count and data.labels == ("0", "1")
+        batch = data.collate(everything(data))
+        assert batch["tokens"].shape[1] <= 5 and torch.equal(batch["tokens"] == 0, ~batch["mask"])
