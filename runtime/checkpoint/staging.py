@@ -15,6 +15,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -41,11 +42,12 @@ class Staging:
     def write(self, name: str, chunks: Iterable[bytes | memoryview]) -> None:
         """Write one file, flushed to the disk."""
         digest = hashlib.sha256()
-        with (self.temporary / name).open("wb") as file:
+        with (self.temporary / name).open("wb") as file, ThreadPoolExecutor(1) as beside:
             for chunk in chunks:
+                hashed = beside.submit(digest.update, chunk)  # neither holds the interpreter
                 file.write(chunk)
-                digest.update(chunk)
-                del chunk  # or it would stay in memory while the next one is made
+                hashed.result()
+                del chunk, hashed  # or it would stay in memory while the next one is made
             file.flush()
             os.fsync(file.fileno())
         self.sums[name] = digest.hexdigest()

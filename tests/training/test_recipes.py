@@ -20,6 +20,7 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "brown_mlm": ("brown",),
     "imdb": ("reviews",),
     "imdb_lora": ("reviews", "minilm"),
+    "imdb_deberta": ("reviews",),
     "fashion_vit": ("fashion",),
     "fashion_mae": ("fashion",),
     "fashion_few": ("fashion",),
