@@ -1,4 +1,4 @@
-"""Running compiled models: loading, exporting, generating, adapters."""
+"""Running compiled models: loading, exporting, generating, adapters, training."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from runtime.loading import load
     from runtime.text.load import load_tokenizer
     from runtime.text.streaming import stream_text
+    from runtime.training.run import evaluate, train
 
 __all__ = [
+    "evaluate",
     "export",
     "generate",
     "load",
@@ -25,11 +27,13 @@ __all__ = [
     "save_adapter",
     "stream",
     "stream_text",
+    "train",
 ]
 
 #: Where each name is. No module here has the name of a function: importing it would hide the function.
 _HOMES: Final[Mapping[str, str]] = MappingProxyType(
     {
+        "evaluate": "runtime.training.run",
         "export": "runtime.exporting",
         "generate": "runtime.generation.api",
         "load": "runtime.loading",
@@ -39,6 +43,7 @@ _HOMES: Final[Mapping[str, str]] = MappingProxyType(
         "save_adapter": "runtime.adapters",
         "stream": "runtime.generation.api",
         "stream_text": "runtime.text.streaming",
+        "train": "runtime.training.run",
     }
 )
 
