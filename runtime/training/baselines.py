@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from compiler.diagnostics.diagnostic import fail
+from runtime.training.data.captions import Captioned
 from runtime.training.data.common import IGNORED, Data, Examples
 from runtime.training.data.text import Windows
 from runtime.training.metrics import Dice, decibels
@@ -106,9 +108,13 @@ def mean_picture(data: Data) -> Figures:
 
 
 def chance(data: Data) -> Figures:
-    """A partner drawn from all that are held out."""
+    """A partner drawn from all that are held out, the commonest category in training."""
     ways = ("image_to_text", "text_to_image")
-    return {f"{way}_{best}": min(1.0, best / len(data.final)) for way in ways for best in (1, 5, 10)}
+    found = {f"{way}_{best}": min(1.0, best / len(data.final)) for way in ways for best in (1, 5, 10)}
+    if isinstance(data.train, Captioned) and isinstance(data.final, Captioned) and data.labels:
+        commonest = Counter(data.train.categories).most_common(1)[0][0]
+        found["zero_shot"] = data.final.categories.count(commonest) / len(data.final)
+    return found
 
 
 def threshold(data: Data) -> Figures:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from compiler.diagnostics.diagnostic import fail
 from runtime.generation.api import generate
+from runtime.training.data.captions import Captioned
 from runtime.training.data.common import Data
 from runtime.training.data.text import Windows
 from runtime.training.step import Trained
@@ -75,6 +76,25 @@ def reconstruction(trained: Trained, data: Data) -> Shown:
     return Shown({}, picture=side_by_side(("masked", "redrawn", "original"), rows))
 
 
+def zero_shot(trained: Trained, data: Data) -> Shown:
+    """How often the category whose words are nearest to a picture is its own; no category was a caption."""
+    held = data.final
+    if not isinstance(held, Captioned) or not data.labels or data.tokenizer is None:
+        raise fail("bad-value", "`zero_shot` needs captions with a `category`", None)
+    words = [name.lower().replace("&", "and") for name in data.labels]
+    rows = data.tokenizer.whole(words, data.facts["length"])
+    texts = data.collate([{"tokens": torch.tensor(ids)} for ids in rows])
+    given = {"tokens": texts["tokens"], "mask": texts["mask"]}
+    model: Any = trained.model.eval()
+    hits = 0
+    with torch.no_grad():
+        for index, category in enumerate(held.categories):
+            pixels = held.example(index, None)["pixels"][None]
+            scores = model(**trained.to_device({"pixels": pixels, **given})).logits_per_image
+            hits += data.labels[int(scores.argmax())] == category
+    return Shown({"zero_shot": hits / len(held)})
+
+
 def _drawn(pixels: Tensor, data: Data) -> Image:
     """float[C, H, W] as a picture in colors."""
     from PIL import Image
@@ -86,5 +106,5 @@ def _drawn(pixels: Tensor, data: Data) -> Image:
 
 
 FINALS: Final[Mapping[str, Callable[[Trained, Data], Shown]]] = MappingProxyType(
-    {"sample": sample, "translation": translation, "reconstruction": reconstruction}
+    {"sample": sample, "translation": translation, "reconstruction": reconstruction, "zero_shot": zero_shot}
 )

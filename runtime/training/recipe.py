@@ -86,13 +86,15 @@ class TrainSection(Section):
 class EvaluateSection(Section):
     """When the held-out part is read, and what is measured on it.
 
-    batches: how many, or all. best: the metric by which a checkpoint is the best.
+    batches: how many, or all; final_batches: the same for the figures in the end.
+    best: the metric by which a checkpoint is the best.
     final: what is done with the best checkpoint in the end.
     patience: evaluations without a better one before training stops.
     """
 
     every: Positive
     batches: MaybeWhole = None
+    final_batches: MaybeWhole = None
     metrics: Words = ("loss",)
     best: Word = "loss"
     patience: MaybeWhole = None
@@ -168,6 +170,7 @@ SMOKE: Final[Mapping[str, object]] = {
     "train.steps": 6,
     "evaluate.every": 3,
     "evaluate.batches": 2,
+    "evaluate.final_batches": 2,
     "checkpoint.every": 3,
     "data.limit": 400,
 }

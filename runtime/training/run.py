@@ -189,7 +189,7 @@ def _finish(folder: Path, recipe: Recipe, run: Run) -> None:
     """Measure the best checkpoint and the baselines on all that was held out; write picture and card."""
     _fill(run, folder / "best", recipe)
     file = recipe.file
-    best, shown = _best(run, Measuring.of(file))
+    best, shown = _best(run, replace(Measuring.of(file), batches=file.evaluate.final_batches))
     baselines = {name: BASELINES[name](run.data) for name in file.evaluate.baselines}
     _picture(folder, recipe, baselines)
     for name, found in shown.items():

@@ -44,7 +44,7 @@ def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert folder == Path("runs") / name
     assert read_recipe(folder / "recipe.yaml").resolved() == (folder / "recipe.yaml").read_text()
     text = (folder / "README.md").read_text()
-    found = evaluate(folder, batches=read_recipe(folder / "recipe.yaml").file.evaluate.batches)
+    found = evaluate(folder, batches=read_recipe(folder / "recipe.yaml").file.evaluate.final_batches)
     assert f"| this model | {' | '.join(f'{value:.4f}' for value in found.values())} |" in text
     assert text.startswith("---\n")
     assert (folder / "curve.svg").read_text().startswith("<svg ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -18,21 +19,32 @@ from runtime.training.data.common import Data, Example, FileSection, shuffled
 from runtime.training.data.folders import open_rgb
 from runtime.training.data.pixels import Look
 from runtime.training.data.rows import PAD, Padding
-from runtime.training.fields import Count, Positive, Word
+from runtime.training.fields import Count, MaybeWord, Positive, Word
 from runtime.training.tokenizer import Tokenizing
+
+
+@dataclass(frozen=True, order=True)
+class Entry:
+    """A picture and its text. category: empty where none was asked for."""
+
+    text: str
+    picture: Path
+    category: str
 
 
 class CaptionsSection(FileSection):
     """table: a JSON list below `path`; text, picture: its keys. folder: of the pictures, below `path`.
 
     where: keys and the value that an entry must have in each. image: the side in pixels.
-    length: tokens of a text at most. shift: pixels by which a picture is moved at most.
+    category: a key whose values are classes. length: tokens of a text at most.
+    shift: pixels by which a picture is moved at most.
     """
 
     table: Word
     text: Word
     picture: Word
     folder: Word
+    category: MaybeWord = None
     where: Annotated[Values, Field(default_factory=dict)]
     image: Positive
     length: Positive
@@ -42,12 +54,12 @@ class CaptionsSection(FileSection):
         """Each distinct text once, in a fixed random order of which the first part is held out."""
         if tokenizer is None:
             raise fail("missing-field", "captions need a `tokenizer`", self.span)
-        pairs = self._pairs()
-        pairs = [pairs[i] for i in shuffled(len(pairs))][: self.limit]
-        held = round(len(pairs) * self.held_out)
-        tokenizer.learn([text for text, _ in pairs[held:]])
+        entries = self._entries()
+        entries = [entries[i] for i in shuffled(len(entries))][: self.limit]
+        held = round(len(entries) * self.held_out)
+        tokenizer.learn([entry.text for entry in entries[held:]])
         pad = tokenizer.id_of(PAD, self.span)
-        parts = [self._captioned(part, tokenizer) for part in (pairs[held:], pairs[:held])]
+        parts = [self._captioned(part, tokenizer) for part in (entries[held:], entries[:held])]
         facts = {"tokens": tokenizer.size, "image": self.image, "length": self.length}
         train, valid = parts
         return Data(
@@ -55,12 +67,13 @@ class CaptionsSection(FileSection):
             valid,
             collate=Pairing(pad),
             facts=facts,
+            labels=tuple(sorted({entry.category for entry in entries} - {""})),
             tokenizer=tokenizer,
             pixel_mean=0.5,
             pixel_std=0.5,
         )
 
-    def _pairs(self) -> list[tuple[str, Path]]:
+    def _entries(self) -> list[Entry]:
         folder = self.found()
         path = folder / self.table
         try:
@@ -68,20 +81,24 @@ class CaptionsSection(FileSection):
         except (OSError, ValueError) as error:
             raise self.unreadable(path, error) from None
         wanted = {str(key): plain(value) for key, value in self.where.items()}
-        found: dict[str, Path] = {}
+        found: dict[str, Entry] = {}
+        keys = [self.text, self.picture, *wanted, *([self.category] if self.category is not None else [])]
         for entry in entries:
-            missing = [key for key in (self.text, self.picture, *wanted) if key not in entry]
+            missing = [key for key in keys if key not in entry]
             if missing:
                 raise fail("bad-value", f"an entry of `{path}` has no `{missing[0]}`", self.span)
             if all(entry[key] == value for key, value in wanted.items()):
                 text = str(entry[self.text]).lower()
-                found.setdefault(text, folder / self.folder / str(entry[self.picture]))
-        return sorted(found.items())
+                place = folder / self.folder / str(entry[self.picture])
+                found.setdefault(text, Entry(text, place, str(entry[self.category]) if self.category else ""))
+        return sorted(found.values())
 
-    def _captioned(self, pairs: Sequence[tuple[str, Path]], tokenizer: Tokenizing) -> Captioned:
-        tokens = [torch.tensor(ids) for ids in tokenizer.whole([text for text, _ in pairs], self.length)]
+    def _captioned(self, entries: Sequence[Entry], tokenizer: Tokenizing) -> Captioned:
+        rows = tokenizer.whole([entry.text for entry in entries], self.length)
+        tokens = [torch.tensor(ids) for ids in rows]
         look = Look(0.5, 0.5, self.shift, flip=False)
-        return Captioned([open_rgb(path, self.image) for _, path in pairs], tokens, look)
+        pixels = [open_rgb(entry.picture, self.image) for entry in entries]
+        return Captioned(pixels, tokens, look, [entry.category for entry in entries])
 
 
 class Pairing(Padding):
@@ -93,10 +110,12 @@ class Pairing(Padding):
 
 
 class Captioned:
-    """Pictures and their tokens in memory."""
+    """Pictures and their tokens in memory. categories: of each, or empty words."""
 
-    def __init__(self, pixels: Sequence[Tensor], tokens: Sequence[Tensor], look: Look) -> None:
-        self.pixels, self.tokens, self.look = pixels, tokens, look
+    def __init__(
+        self, pixels: Sequence[Tensor], tokens: Sequence[Tensor], look: Look, categories: Sequence[str]
+    ) -> None:
+        self.pixels, self.tokens, self.look, self.categories = pixels, tokens, look, categories
 
     def __len__(self) -> int:
         return len(self.pixels)
