@@ -1,75 +1,112 @@
 """Loading, beside transformers' from_pretrained and beside a plain read of the same bytes.
 
-`python -m bench.load`: two checkpoints in a temporary folder, each way of reading them measured in processes
-of its own, in turns, medians. Wall time moves with the machine's other work; processor seconds and memory are
-firm.
+Each way of reading runs in processes of its own, in turns: `python -m bench.load WAY FOLDER` is one of them.
 """
 
 from __future__ import annotations
 
 import json
-import statistics
-import subprocess
 import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
 
 import torch
 
 import compiler
 import runtime
+from bench.table import AT_MOST, Row
+from bench.timing import Measured, column, measured, processes, ratio, told
 
-RUNS = 5
-#: Read as it stands, bfloat16; and GPT-2, whose matrices are stored the other way round, float32.
-IDENTITY, TRANSPOSED = "llama:3.2-1b", "gpt2:large"
-Measured = dict[str, float]
-
-
-def private() -> int:
-    """Bytes of memory that no file backs."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+#: Read as it stands; and matrices that are stored the other way round.
+IDENTITY, TRANSPOSED = "llama:3.2-1b", "gpt2"
 
 
-def measure(run: Callable[[], object]) -> Measured:
-    """Wall and processor seconds, and the most private memory that was held beyond what was there before."""
-    before, done, peak = private(), threading.Event(), 0
+def rows(quick: bool) -> list[Row]:
+    """GPT-2 against transformers and against its bytes; 2.5 GB that are mapped."""
+    rounds = 3 if quick else 7
+    return [*_transforming(rounds), *_mapped(2 if quick else 5)]
 
-    def watch() -> None:
-        nonlocal peak
-        while not done.wait(0.002):
-            peak = max(peak, private() - before)
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    wall, processor = time.perf_counter(), time.process_time()
-    kept = run()
-    wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    done.set()
-    watcher.join()
-    peak = max(peak, private() - before)
-    del kept
-    return {"wall": wall, "processor": processor, "private": float(peak)}
+def _transforming(rounds: int) -> list[Row]:
+    found, size = _figures(TRANSPOSED, torch.float32, ("ours", "theirs", "plain"), rounds)
+    wall, memory = column(found, "wall"), column(found, "private")
+    least = size / median(memory["ours"])
+    return [
+        Row(
+            "load GPT-2, compile included",
+            "transformers",
+            ratio(wall, "ours", "theirs"),
+            AT_MOST,
+            1.0,
+            told=told(wall, ("ours", "theirs")),
+        ),
+        Row(
+            "load GPT-2: private memory",
+            "transformers",
+            ratio(memory, "ours", "theirs"),
+            AT_MOST,
+            1.0,
+            told=told(memory, ("ours", "theirs"), 1e-6, "MB"),
+        ),
+        Row(
+            "load GPT-2, matrices transposed",
+            "a plain read of the bytes",
+            ratio(wall, "ours", "plain"),
+            AT_MOST,
+            1.1,
+            told=told(wall, ("ours", "plain")),
+        ),
+        Row(
+            "load GPT-2: most private memory",
+            "the file",
+            1 / least,
+            AT_MOST,
+            1.1,
+            told=told(memory, ("ours",), 1e-6, "MB"),
+        ),
+    ]
+
+
+def _mapped(rounds: int) -> list[Row]:
+    found, size = _figures(IDENTITY, torch.bfloat16, ("ours", "module"), rounds)
+    wall, memory = column(found, "wall"), column(found, "private")
+    beyond = median(a - b for a, b in zip(wall["ours"], wall["module"], strict=True))
+    extra = median(a - b for a, b in zip(memory["ours"], memory["module"], strict=True))
+    what = f"load {size / 1e9:.1f} GB that need no change"
+    return [
+        Row(what, "the module alone", beyond, AT_MOST, 0.1, "s more", told(wall, ("ours", "module"))),
+        Row(f"{what}: private memory", "the module alone", extra / 1e6, AT_MOST, 16, "MB more"),
+    ]
+
+
+def _figures(
+    spec: str, dtype: torch.dtype, ways: tuple[str, ...], rounds: int
+) -> tuple[dict[str, dict[str, list[float]]], int]:
+    with TemporaryDirectory() as place:
+        folder = Path(place) / "checkpoint"
+        runtime.export(runtime.load(spec, weights=None, dtype=dtype), folder)
+        size = (folder / "model.safetensors").stat().st_size
+        return processes("bench.load", ways, [str(folder)], rounds), size
 
 
 def ours(folder: Path) -> Measured:
-    return measure(lambda: runtime.load(folder))
+    """As users load."""
+    return measured(lambda: runtime.load(folder))
 
 
 def module(folder: Path) -> Measured:
     """What a load does before it reads: the compiled module, without values."""
-    return measure(lambda: compiler.build(folder, device="meta"))
+    return measured(lambda: compiler.build(folder, device="meta"))
 
 
 def theirs(folder: Path) -> Measured:
+    """As transformers' users do, in the type of the file."""
     import transformers
 
     transformers.utils.logging.disable_progress_bar()
     kind = getattr(transformers, json.loads((folder / "config.json").read_text())["architectures"][0])
-    return measure(lambda: kind.from_pretrained(folder, dtype="auto"))
+    return measured(lambda: kind.from_pretrained(folder, dtype="auto"))
 
 
 def plain(folder: Path) -> Measured:
@@ -84,55 +121,10 @@ def plain(folder: Path) -> Measured:
                 at += read
         return fresh
 
-    return measure(read)
+    return measured(read)
 
 
 WAYS = {"ours": ours, "module": module, "theirs": theirs, "plain": plain}
 
-
-def medians(folder: Path) -> dict[str, Measured]:
-    """Of each way's figures; the first round only brings the file into the page cache."""
-    found: dict[str, list[Measured]] = {name: [] for name in WAYS}
-    for turn in range(RUNS + 1):
-        for name, several in found.items():
-            command = [sys.executable, "-m", "bench.load", name, str(folder)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            if turn:
-                several.append(json.loads(done.stdout))
-    return {
-        name: {figure: statistics.median(one[figure] for one in several) for figure in several[0]}
-        for name, several in found.items()
-    }
-
-
-def report(spec: str, dtype: torch.dtype) -> None:
-    with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        runtime.export(runtime.load(spec, weights=None, dtype=dtype), folder)
-        size = (folder / "model.safetensors").stat().st_size
-        found = medians(folder)
-    print(f"{spec}, {size / 1e9:.2f} GB, {dtype}")
-    for name, figures in found.items():
-        print(
-            f"  {name:7s} {figures['wall']:6.2f} s wall {figures['processor']:6.2f} s processor"
-            f" {figures['private'] / 1e9:6.2f} GB private"
-        )
-    for figure in ("wall", "processor"):
-        own, base, other, read = (found[way][figure] for way in WAYS)
-        print(
-            f"  {figure}: {own - base:.3f} s beyond the module,"
-            f" {own / other:.2f} of transformers, {own / read:.2f} of a plain read"
-        )
-    print(f"  private memory: {found['ours']['private'] / size:.3f} of the file")
-
-
-def main() -> None:
-    if len(sys.argv) > 1:
-        print(json.dumps(WAYS[sys.argv[1]](Path(sys.argv[2]))))
-        return
-    report(IDENTITY, torch.bfloat16)
-    report(TRANSPOSED, torch.float32)
-
-
 if __name__ == "__main__":
-    main()
+    print(json.dumps(WAYS[sys.argv[1]](Path(sys.argv[2]))))
