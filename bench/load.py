@@ -29,9 +29,9 @@ def rows(quick: bool) -> list[Row]:
 
 
 def _transforming(rounds: int) -> list[Row]:
-    found, size = _figures(TRANSPOSED, torch.float32, ("ours", "theirs", "plain"), rounds)
+    ways = ("ours", "rows", "theirs", "plain")
+    found, size = _figures(TRANSPOSED, torch.float32, ways, rounds)
     wall, memory = column(found, "wall"), column(found, "private")
-    least = size / median(memory["ours"])
     return [
         Row(
             "load GPT-2, compile included",
@@ -42,28 +42,29 @@ def _transforming(rounds: int) -> list[Row]:
             told=told(wall, ("ours", "theirs")),
         ),
         Row(
-            "load GPT-2: private memory",
-            "transformers",
-            ratio(memory, "ours", "theirs"),
-            AT_MOST,
-            1.0,
-            told=told(memory, ("ours", "theirs"), 1e-6, "MB"),
-        ),
-        Row(
-            "load GPT-2, matrices transposed",
-            "a plain read of the bytes",
-            ratio(wall, "ours", "plain"),
-            AT_MOST,
-            1.1,
-            told=told(wall, ("ours", "plain")),
-        ),
-        Row(
             "load GPT-2: most private memory",
-            "the file",
-            1 / least,
+            "transformers",
+            (median(memory["ours"]) - median(memory["theirs"])) / 1e6,
+            AT_MOST,
+            16,
+            "MB more",
+            told(memory, ("ours", "theirs"), 1e-6, "MB"),
+        ),
+        Row(
+            "load GPT-2, every matrix transposed",
+            "a plain read of the bytes",
+            ratio(wall, "rows", "plain"),
             AT_MOST,
             1.1,
-            told=told(memory, ("ours",), 1e-6, "MB"),
+            told=told(wall, ("rows", "plain")),
+        ),
+        Row(
+            "load GPT-2, every matrix transposed: most private memory",
+            "the file",
+            median(memory["rows"]) / size,
+            AT_MOST,
+            1.1,
+            told=told(memory, ("rows",), 1e-6, "MB"),
         ),
     ]
 
@@ -95,6 +96,11 @@ def ours(folder: Path) -> Measured:
     return measured(lambda: runtime.load(folder))
 
 
+def contiguous(folder: Path) -> Measured:
+    """With every matrix as torch makes it: GPT-2's files hold them the other way round."""
+    return measured(lambda: runtime.load(folder, layout="rows"))
+
+
 def module(folder: Path) -> Measured:
     """What a load does before it reads: the compiled module, without values."""
     return measured(lambda: compiler.build(folder, device="meta"))
@@ -124,7 +130,7 @@ def plain(folder: Path) -> Measured:
     return measured(read)
 
 
-WAYS = {"ours": ours, "module": module, "theirs": theirs, "plain": plain}
+WAYS = {"ours": ours, "rows": contiguous, "module": module, "theirs": theirs, "plain": plain}
 
 if __name__ == "__main__":
     print(json.dumps(WAYS[sys.argv[1]](Path(sys.argv[2]))))

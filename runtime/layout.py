@@ -17,7 +17,8 @@ from compiler.ir.graph import OpNode
 from compiler.ir.program import Program
 
 #: "decode": for one token at a time, where every weight is read once and a product is as fast as memory.
-LAYOUTS: Final = ("decode",)
+#: "rows": contiguous, as torch makes them.
+LAYOUTS: Final = ("decode", "rows")
 
 
 def check_layout(layout: str | None) -> None:

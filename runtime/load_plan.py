@@ -28,8 +28,8 @@ def load_plan(
 ) -> None:
     """Give the module its tensors.
 
-    joins: tensors of the module that hold several of the plan's. strided: tensors that may lie in memory
-    otherwise than row by row, where that saves a copy.
+    joins: tensors of the module that hold several of the plan's. strided: matrices that stay as the file has
+    them, column by column perhaps, in float32: there a product is as fast on either.
 
     A tensor that the file holds as it stands becomes the parameter without a copy. The others are made a
     group at a time in each of torch's threads, for much of the work is the first touch of fresh memory: the
@@ -47,7 +47,10 @@ def load_plan(
             for join in {joined[p] for p in parts if p in joined}
         }
         whole |= {name: tensor for name, tensor in parts.items() if name not in joined}
-        return {name: t if name in strided else t.contiguous() for name, t in whole.items()}
+        return {
+            name: t if name in strided and t.dtype is torch.float32 else t.contiguous()
+            for name, t in whole.items()
+        }
 
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         for tensors in threads.map(made, _together(plan, joined)):

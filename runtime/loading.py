@@ -47,6 +47,7 @@ def load(  # noqa: PLR0913 - the contract, each by name
     dialect, weightmap: whose names the checkpoint uses; left out, the only map that covers it.
     optimize: as for `compiler.build`; whatever the module holds, a checkpoint is read and written the same.
     layout: "decode" places the weights for one token at a time on the CPU: faster there, for more memory.
+    "rows" makes every weight contiguous; left out, matrices in float32 may stay transposed views of the file.
     dtype: of the floating-point weights; left out, as the file has them. Weights to which the spec gives a
     type of their own keep it.
     device: one device, by torch's name; left out, the CPU. On "meta" there are shapes and types alone.
@@ -63,17 +64,17 @@ def load(  # noqa: PLR0913 - the contract, each by name
     if opened.header is None:
         model = build(opened.program, device=device, dtype=dtype)
     else:
-        model = _read(opened, opened.header, dtype, strided=layout is not None)
+        model = _read(opened, opened.header, dtype, strided=layout != "rows")
         if device is not None:
             model.to(device)
-    if layout is not None:
+    if layout == "decode":
         lay_out(model)
     remember(model, opened.origin)
     return model.eval()
 
 
 def _read(opened: Source, header: Header, dtype: torch.dtype | None, strided: bool) -> nn.Module:
-    """The module with the checkpoint's tensors. strided: those of linear maps may lie in any order."""
+    """The module with the checkpoint's tensors. strided: matrices may stay as they lie in the file."""
     plan = opened.plan(name_of(dtype) if dtype is not None else None)
     model = build(opened.program, device="meta")
     free = matrices(opened.program) if strided else ()

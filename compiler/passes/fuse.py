@@ -46,7 +46,7 @@ def _prefixes(root: TypedBlock) -> Iterator[tuple[int, list[str]]]:
     def walk(block: TypedBlock, prefix: str) -> None:
         found.setdefault(id(block), []).append(prefix)
         for typed in block.nodes:
-            for path, child in children(block, typed.node.name, prefix):
+            for path, child in children(typed, prefix):
                 walk(child, path)
 
     walk(root, "")

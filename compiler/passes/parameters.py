@@ -12,7 +12,7 @@ from compiler.ir.graph import OpNode, RepeatNode, SameNode
 from compiler.ir.opdef import Weight
 from compiler.ir.parameters import Parameter, ParameterTable, ParamValue, Scalar
 from compiler.ir.program import Init
-from compiler.ir.typed import TypedBlock, TypedGraph
+from compiler.ir.typed import TypedBlock, TypedGraph, TypedNode
 from compiler.ir.values import Value
 
 
@@ -61,24 +61,19 @@ def _walk(block: TypedBlock, prefix: str) -> Iterator[tuple[str, Owner, Paramete
                 Owner(action.op, weight),
                 Parameter(name, shape, weight.dtype, typed.node.span, adapter),
             )
-        for path, child in children(block, typed.node.name, prefix):
+        for path, child in children(typed, prefix):
             yield from _walk(child, path)
 
 
-def children(block: TypedBlock, name: str, prefix: str) -> Iterator[tuple[str, TypedBlock]]:
+def children(typed: TypedNode, prefix: str) -> Iterator[tuple[str, TypedBlock]]:
     """The modules below a node: state-dict prefix and block."""
-    typed = block.node(name)
-    action = typed.node.action
+    name, action = typed.node.name, typed.node.action
     if isinstance(action, RepeatNode):
         kinds = {m: body for body, m in zip(action.layers, action.modules, strict=True)}
         for module in sorted(kinds):
             yield f"{prefix}{name}.{module}.", typed.children[kinds[module]]
-    elif typed.children and typed.weights == () and not _is_second_call(block, name):
+    elif typed.children and typed.weights == () and not isinstance(action, SameNode):
         yield f"{prefix}{name}.", typed.children[0]
-
-
-def _is_second_call(block: TypedBlock, name: str) -> bool:
-    return isinstance(block.node(name).node.action, SameNode)
 
 
 def _ties(block: TypedBlock, prefix: str) -> Iterator[tuple[str, str, str]]:
@@ -86,7 +81,7 @@ def _ties(block: TypedBlock, prefix: str) -> Iterator[tuple[str, str, str]]:
         if isinstance(typed.node.action, OpNode):
             for weight, attr in typed.node.action.shares.items():
                 yield prefix, f"{typed.node.name}.{weight}", str(attr.value)
-        for path, child in children(block, typed.node.name, prefix):
+        for path, child in children(typed, prefix):
             yield from _ties(child, path)
 
 

@@ -31,7 +31,12 @@ WIDE = {**SMALL, "intermediate_size": 40, "max_position_embeddings": 16}
 PICTURES = {k: v for k, v in WIDE.items() if k not in ("vocab_size", "max_position_embeddings")}
 PICTURES |= {"image_size": 12, "patch_size": 4}
 FUSED: dict[str, Any] = {"optimize": ("fuse",)}
-WAYS: tuple[dict[str, Any], ...] = (FUSED, {"layout": "decode"}, {**FUSED, "layout": "decode"})
+WAYS: tuple[dict[str, Any], ...] = (
+    FUSED,
+    {"layout": "decode"},
+    {"layout": "rows"},
+    {**FUSED, "layout": "decode"},
+)
 
 
 def _gpt2() -> nn.Module:
@@ -106,7 +111,9 @@ def test_greedy_tokens_are_those_of_the_plain_module(kind: str, tmp_path: Path) 
 
 def test_a_transposed_checkpoint_is_the_layout_and_stays_a_view(tmp_path: Path) -> None:
     folder = _saved(_gpt2, tmp_path, torch.float32)
-    apart: Any = runtime.load(folder, layout="decode")
+    rows = runtime.load(folder, layout="rows")
+    assert all(p.is_contiguous() for p in rows.parameters())
+    apart: Any = runtime.load(folder)
     weights = [getattr(apart.h[1].attn, name).weight for name in "qkv"]
     assert {(w.shape, w.stride()) for w in weights} == {((24, 24), (1, 72))}
     assert len({w.untyped_storage().data_ptr() for w in weights}) == 1  # the file's own memory
