@@ -139,7 +139,8 @@ def check_control(
     moves = _most_felt(ask, model)
     for name, at in moves if dtype is torch.float64 else moves[:1]:
         with torch.no_grad():
-            element = model.get_parameter(name).view(-1)[at]
+            parameter = model.get_parameter(name)  # a matrix may lie column by column
+            element = parameter[tuple(map(int, torch.unravel_index(torch.tensor(at), parameter.shape)))]
             before = element.clone()
             element += 1e-3
             moved = answers(ask, model)

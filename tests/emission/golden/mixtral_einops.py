@@ -69,16 +69,15 @@ def append(cache, name, past, axis, *tensors):
 
 
 def rotation(angle, dtype):
-    """Cosines and sines of angles [B, T, F], stacked as [2, B, 1, T, 2 F] for `rotate`."""
-    angle = torch.cat((angle, angle), -1)[:, None]
-    return torch.stack((angle.cos(), angle.sin())).to(dtype)
+    """Cosines of angles [B, T, F], and sines as `rotate` adds them, stacked as [2, B, 1, T, 2 F]."""
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack((torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)))[:, :, None].to(dtype)
 
 
 def rotate(x, turn):
     """Each pair (i, i + F) of x [B, heads, T, 2 F] rotated by its angle."""
     cos, sin = turn.unbind(0)
-    left, right = x.chunk(2, -1)
-    return x * cos + torch.cat((-right, left), -1) * sin
+    return x * cos + x.roll(x.shape[-1] // 2, -1) * sin
 
 
 class GroupedLinear(nn.Module):

@@ -68,16 +68,16 @@ def append(cache, name, past, axis, *tensors):
 
 
 def rotation_interleaved(angle, dtype):
-    """Cosines and sines of angles [B, T, F], each twice in a row, as [2, B, 1, T, 2 F]."""
-    angle = angle.repeat_interleave(2, -1)[:, None]
-    return torch.stack((angle.cos(), angle.sin())).to(dtype)
+    """Cosines of angles [B, T, F], and sines as `rotate` adds them, side by side, as [2, B, 1, T, 2 F]."""
+    cos, sin = angle.cos(), angle.sin()
+    pairs = torch.stack((torch.stack((cos, cos), -1), torch.stack((-sin, sin), -1)))
+    return pairs.flatten(-2)[:, :, None].to(dtype)
 
 
 def rotate_interleaved(x, turn):
     """Each pair (2 i, 2 i + 1) of x [B, heads, T, 2 F] rotated by its angle."""
     cos, sin = turn.unbind(0)
-    left, right = x[..., 0::2], x[..., 1::2]
-    return x * cos + torch.stack((-right, left), -1).flatten(-2) * sin
+    return x * cos + x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) * sin
 
 
 class RopeTable(nn.Module):
