@@ -24,6 +24,7 @@ from compiler.weights.plan import plan_export
 from runtime.checkpoint.dtypes import name_of
 from runtime.checkpoint.layout import Entry
 from runtime.checkpoint.writer import TensorStream, write_safetensors
+from runtime.files import carried
 from runtime.joined import spec_state
 from runtime.load_plan import export_plan
 from runtime.loading import plan_of
@@ -31,7 +32,8 @@ from runtime.loading import plan_of
 
 def export(model: nn.Module, folder: str | Path, *, to: str = "hf", force: bool = False) -> tuple[Path, ...]:
     """Write a module as a checkpoint folder of another project: model.safetensors and, where it
-    has them, config.json and generation_config.json.
+    has them, config.json and generation_config.json; what stands beside the weights that were loaded and is
+    about texts, images or sound comes along.
 
     to: a dialect of the module's spec. A module that was loaded from that dialect gives back the names it
     came with. Returns the files. Raises CompileError for a dialect that is only read,
@@ -43,6 +45,7 @@ def export(model: nn.Module, folder: str | Path, *, to: str = "hf", force: bool 
     plan = loaded if loaded is not None and loaded.map == map.name else plan_export(map, program.table)
     extra: dict[str, bytes] = {}
     if map.config is not None:
+        extra |= carried(model)
         config = write_config(map, program.table, block_params(program))
         if map.generation is not None:
             settings = write_generation(map, every_setting(program.typed.graph.io))

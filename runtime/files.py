@@ -10,11 +10,11 @@ from typing import Final
 from torch import nn
 
 from compiler.diagnostics.diagnostic import fail
-from compiler.weights.cache import cached_weights
+from compiler.weights.cache import cached, cached_weights
 from compiler.weights.config_source import CONFIG, GENERATION
 from compiler.weights.readers.folder import CANDIDATES, INDEX_SUFFIX, weight_map
 from runtime.hub import Repository, fetch, reach
-from runtime.origin import origin_of
+from runtime.origin import Origin, origin_of
 
 #: The small files that belong to a model: fetched with its weights, so that all is there without a network.
 COMPANIONS: Final = (
@@ -29,6 +29,8 @@ COMPANIONS: Final = (
     "vocab.txt",
     "preprocessor_config.json",
     "chat_template.jinja",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
 )
 #: Patterns of the same, for the commands in messages; and what to fetch where nothing is known.
 _SMALL: Final = ("*.json", "*.txt", "*.jinja")
@@ -47,6 +49,27 @@ def companion(source: str | Path | nn.Module, *names: str) -> Path | None:
     if isinstance(origin, Path):
         return _first(origin / name for name in names if (origin / name).is_file())
     return _first(fetch(origin, name) for name in names)
+
+
+def carried(model: nn.Module) -> dict[str, bytes]:
+    """The files about texts, images and sound that stand beside a module's weights, for a copy of it.
+
+    Of a repository, those that the cache holds.
+    """
+    origin = origin_of(model)
+    found: dict[str, bytes] = {}
+    for name in COMPANIONS:
+        path = None if origin is None else _here(origin, name)
+        if path is not None and name not in (CONFIG, GENERATION):
+            found[name] = path.read_bytes()
+    return found
+
+
+def _here(origin: Origin, name: str) -> Path | None:
+    """The file, without asking anyone."""
+    if isinstance(origin, Path):
+        return origin / name if (origin / name).is_file() else None
+    return cached(origin.name, origin.revision, name)
 
 
 def fetch_config(place: Repository) -> Path:

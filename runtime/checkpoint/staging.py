@@ -42,7 +42,9 @@ class Staging:
     def write(self, name: str, chunks: Iterable[bytes | memoryview]) -> None:
         """Write one file, flushed to the disk."""
         digest = hashlib.sha256()
-        with (self.temporary / name).open("wb") as file, ThreadPoolExecutor(1) as beside:
+        path = self.temporary / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("wb") as file, ThreadPoolExecutor(1) as beside:
             for chunk in chunks:
                 hashed = beside.submit(digest.update, chunk)  # neither holds the interpreter
                 file.write(chunk)
@@ -51,6 +53,8 @@ class Staging:
             file.flush()
             os.fsync(file.fileno())
         self.sums[name] = digest.hexdigest()
+        if path.parent != self.temporary:
+            flush_folder(path.parent)
 
     def adopt(self, name: str) -> None:
         """Flush a file that somebody else wrote below `temporary`, so that it belongs to the rest."""
@@ -77,6 +81,7 @@ class Staging:
         for name in sorted(names, key=lambda name: name == INDEX):
             if name == INDEX:
                 self._remove(superseded)
+            (self.folder / name).parent.mkdir(exist_ok=True)
             os.replace(self.temporary / name, self.folder / name)
         self._remove(superseded)
         os.replace(self.temporary / SUMS, self.folder / SUMS)

@@ -56,7 +56,8 @@ def write_safetensors(
     write stands in the way (unless `force`), or the disk is full. Memory: the largest non-contiguous tensor.
     """
     small = dict(extra or {})
-    assert not any(name_reason(name) or name in (SUMS, layout.SINGLE, layout.INDEX) for name in small)
+    assert not any(name_reason(part) for name in small for part in name.split("/"))
+    assert not small.keys() & {SUMS, layout.SINGLE, layout.INDEX}
     layout.check_entries(tensors.entries)
     files = layout.shards(tensors.entries, max_shard_bytes)
     if len(files) > 1:

@@ -59,3 +59,8 @@ def positive(text: str) -> int:
     if value < 1:
         raise ValueError(text)
     return value
+
+
+def percent(probability: float) -> str:
+    """A probability for people: `12.3 %`, or `< 0.1 %`."""
+    return f"{100 * probability:.1f} %" if probability >= 0.0005 else "< 0.1 %"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from compiler.cli.arguments import Verbs, add_verb
-from runtime.cli.arguments import add_top
+from runtime.cli.arguments import add_top, percent
 from runtime.cli.model import add_model, lines_of, need_tokenizer, open_for, print_json
 
 if TYPE_CHECKING:
@@ -45,5 +45,5 @@ def _report(filled: Filled) -> Iterator[str]:
     """The filled text, then the guesses for each mask, the likeliest first."""
     yield filled.filled
     for number, guesses in enumerate(filled.masks, 1):
-        shown = ", ".join(f"{guess.token} {100 * guess.probability:.1f} %" for guess in guesses)
+        shown = ", ".join(f"{guess.token} {percent(guess.probability)}" for guess in guesses)
         yield f"  mask {number}: {shown}"

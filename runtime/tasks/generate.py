@@ -12,6 +12,7 @@ import runtime
 from compiler.diagnostics.diagnostic import fail
 from runtime.tasks.abilities import continues_text, require
 from runtime.tasks.opened import Opened
+from runtime.tasks.texts import check_vocabulary
 from runtime.text.streaming import TextStream
 
 
@@ -87,6 +88,7 @@ def prompt_of(opened: Opened, texts: Sequence[str], *, special: bool = True) -> 
     """Texts as what the model goes on from. special: with the tokens that begin and end a text."""
     decoder = continues_text(opened.signature)
     encoded = opened.tokenizer.encode(texts, special=special, side="left" if decoder else "right")
+    check_vocabulary(opened, "tokens" if decoder else "source", encoded.tokens)
     if not encoded.mask.any(1).all():
         raise fail("usage", "a prompt is empty", None, help="write at least a word")
     if decoder:

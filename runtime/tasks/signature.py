@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
+from compiler.ir.graph import OpNode
 from compiler.ir.program import Program
+from compiler.ir.typed import TypedBlock
 from compiler.ir.types import TensorType
 from compiler.ir.values import Value
+
+#: The inputs that hold ids of the tokens of a text.
+TOKENS: Final = ("tokens", "source")
 
 
 @dataclass(frozen=True)
 class Signature:
     """A spec's ports with their types, its methods' outputs, and what its `task` and `io` say.
 
-    limits: the most that an axis may measure, by its name. is_cached: whether it remembers the tokens that it
-    has seen.
+    limits: the most that an axis may measure, by its name. vocabulary: how many tokens there are, by the
+    input that holds them. is_cached: whether it remembers the tokens that it has seen.
     """
 
     name: str
@@ -25,6 +31,7 @@ class Signature:
     methods: Mapping[str, Mapping[str, TensorType]]
     io: Mapping[str, Value]
     limits: Mapping[str, int]
+    vocabulary: Mapping[str, int]
     is_cached: bool
 
     def takes(self, name: str, dtype: str, rank: int) -> bool:
@@ -64,8 +71,20 @@ def signature_of(program: Program) -> Signature:
         {m.name: {n: root.type_of(ref) for n, ref in m.outputs.items()} for m in graph.methods},
         graph.io,
         {name: bound.value for name, bound in graph.max_dims.items() if isinstance(bound.value, int)},
+        _vocabulary(root),
         program.root.unit.uses_cache,
     )
+
+
+def _vocabulary(root: TypedBlock) -> dict[str, int]:
+    """The sizes of the tables in which tokens are looked up, by the input; blocks pass it on by its name."""
+    found: dict[str, int] = {}
+    for block in root.walk():
+        for node in block.nodes:
+            action, size = node.node.action, node.attrs.get("num")
+            if isinstance(action, OpNode) and action.op == "embedding" and isinstance(size, int):
+                found |= {ref.node: size for ref in node.node.refs() if ref.node in TOKENS}
+    return found
 
 
 def _words(ports: Mapping[str, TensorType]) -> str:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 
 from runtime.cli.main import main
 from runtime.generation import api
+from tests.tasks.tokenizers import WORDS, save_tokenizer
 
 TINY = ["--weights", "none", "--set", "dim=24", "--set", "heads=3", "--set", "depth=1", "--set", "vocab=50"]
 GENERATE = ["generate", "gpt2", *TINY, "--tokens", "1,2,3"]
@@ -75,6 +81,52 @@ def test_faults_of_the_user(
         found = stop.code
     said = capsys.readouterr()
     assert (found, said.out) == (code, "") and expected in said.err and "Traceback" not in said.err
+
+
+def test_a_tokenizer_of_another_model_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_tokenizer(tmp_path)
+    model = ["mlm", "--weights", "none", "--set", "vocab=20", "--set", "dim=24", "--tokenizer", str(tmp_path)]
+    assert main(["fill-mask", *model, "a [MASK] dog"]) == 0
+    capsys.readouterr()
+    assert main(["fill-mask", *model, f"a [MASK] {WORDS[-1]}"]) == 1
+    said = capsys.readouterr()
+    assert f"({WORDS[-1]!r}), and `mlm` knows 20 tokens" in said.err and said.out == ""
+
+
+def test_lines_come_from_stdin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_tokenizer(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a [MASK] dog\n\nthe [MASK]\n"))
+    model = ["mlm", *TINY, "--tokenizer", str(tmp_path)]
+    assert main(["fill-mask", *model, "-", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [row["text"] for row in answer["results"]] == ["a [MASK] dog", "the [MASK]"]
+
+
+def test_text_appears_on_a_terminal_as_it_is_written(tmp_path: Path) -> None:
+    save_tokenizer(tmp_path)
+    leader, follower = pty.openpty()
+    model = ["gpt2", *TINY[:-1], f"vocab={len(WORDS)}", "--set", "io.eos=null", "--tokenizer", str(tmp_path)]
+    choice = ["--max-new-tokens", "60", "--temperature", "1", "--seed", "0"]
+    command = [sys.executable, "-m", "runtime", "generate", *model, "a dog", *choice]
+    with subprocess.Popen(command, stdout=follower, stderr=subprocess.DEVNULL, stdin=follower) as process:
+        os.close(follower)
+        chunks = list(_chunks(leader))
+        assert process.wait() == 0
+    text = b"".join(chunks).decode()
+    assert text.startswith("a dog") and text.endswith("\r\n") and len(chunks) > 10
+
+
+def _chunks(terminal: int) -> Iterator[bytes]:
+    while True:
+        try:
+            found = os.read(terminal, 1024)
+        except OSError:  # the other end is closed
+            return
+        if not found:
+            return
+        yield found
 
 
 def test_ids_in_and_ids_out(capsys: pytest.CaptureFixture[str]) -> None:
