@@ -20,7 +20,9 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a card tells. best: the figures of the best checkpoint; baselines: those of simple rules.
+    """What a card tells. waiting: the share of time spent waiting for data.
+
+    best: the figures of the best checkpoint; baselines: those of simple rules.
 
     exported: why the model is not in the Hugging Face layout, or empty. shown: what there is to see of it.
     """
@@ -31,6 +33,7 @@ class Facts:
     examples: int
     held_out: int
     progress: Progress
+    waiting: float
     best: Figures
     baselines: Mapping[str, Figures]
     exported: str
@@ -59,7 +62,8 @@ def card(recipe: Recipe, facts: Facts) -> str:
         recipe.file.summary or "",
         f"{facts.parameters:,} parameters, {facts.trained:,} of them trained, on {facts.examples:,} "
         f"examples; {facts.held_out:,} were held out. {progress.step:,} of {recipe.file.train.steps:,} "
-        f"steps, {clock(progress.seconds)} in all; the best checkpoint is of step {progress.best_step:,}.",
+        f"steps, {clock(progress.seconds)} in all; the best checkpoint is of step {progress.best_step:,}. "
+        f"{facts.waiting:.1%} of the steps' time went into waiting for data.",
         "## Results on the held-out part",
         table(facts.best, facts.baselines),
         "![loss](curve.svg)",

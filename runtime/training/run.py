@@ -172,6 +172,11 @@ def _resume(folder: Path, state: State, out: TextIO) -> None:
         print("nothing was saved yet: from the first step", file=out)
         return
     state.read(found.path)
+    before = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
+    for name, value in environment().items():
+        if before.get(name) != value:
+            note = f"note: {name} was {before.get(name)} and is {value}: results may differ in rounding"
+            print(note, file=sys.stderr)
     print(f"resumed after step {state.progress.step}", file=out)
 
 
@@ -203,12 +208,20 @@ def _finish(folder: Path, recipe: Recipe, run: Run) -> None:
         len(run.data.train),
         len(run.data.final),
         run.state.progress,
+        _waiting(folder),
         best,
         baselines,
         why_not_exported(run.program),
         shown,
     )
     (folder / CARD).write_text(card(recipe, facts), encoding="utf-8")
+
+
+def _waiting(folder: Path) -> float:
+    """The share of the steps' time that was spent waiting for data."""
+    rows = [row for row in read_metrics(folder) if "seconds" in row]
+    spent = sum(row["seconds"] for row in rows)
+    return sum(row["seconds"] * row["data"] for row in rows) / spent if spent else 0.0
 
 
 def _best(run: Run, how: Measuring) -> tuple[Figures, dict[str, Shown]]:

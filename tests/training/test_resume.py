@@ -132,6 +132,15 @@ def test_a_damaged_generation_is_passed_over(tmp_path: Path, capsys: pytest.Capt
     assert "last-00000009 is damaged and was passed over" in capsys.readouterr().err
 
 
+def test_another_machine_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write(tmp_path)
+    run(recipe, tmp_path / "cut", kill=5)
+    known = tmp_path / "cut" / "environment.json"
+    known.write_text(known.read_text().replace('"threads": ', '"threads": 9'))
+    run(recipe, tmp_path / "cut", resume=True)
+    assert "note: threads was 9" in capsys.readouterr().err
+
+
 def test_only_the_same_recipe_is_resumed(tmp_path: Path) -> None:
     recipe = write(tmp_path)
     run(recipe, tmp_path / "cut", kill=5)
