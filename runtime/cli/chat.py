@@ -30,9 +30,9 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Answer the message, or each line."""
+    opened = open_for("chat", options)
     from runtime.tasks.chat import answer, stream_answer
 
-    opened = open_for("chat", options)
     messages = [{"role": "system", "content": options.system}] if options.system is not None else []
     choice = choice_of(options)
     for said in _messages(options.message):

@@ -42,12 +42,12 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Embed, then print the vectors and their likeness, or the ranking."""
-    from runtime.tasks.embed import ranking
-
     texts = lines_of(options.inputs, "input") if options.inputs or not options.images else []
     inputs = [*texts, *options.images]
     check_output(options, SAFETENSORS)
     opened = open_for("embed", options)
+    from runtime.tasks.embed import ranking
+
     vectors = _vectors(opened, texts, options)
     ranked: list[tuple[int, float]] = []
     if options.query is not None:

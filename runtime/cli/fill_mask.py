@@ -28,10 +28,10 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fill and print."""
-    from runtime.tasks.fill_mask import fill_mask
-
     texts = lines_of(options.texts, "text")
     opened = open_for("fill-mask", options)
+    from runtime.tasks.fill_mask import fill_mask
+
     need_tokenizer(opened)
     found = fill_mask(opened, texts, top=options.top)
     if options.json:

@@ -33,12 +33,12 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Generate; a single text on a terminal is shown as it is written."""
-    from runtime.tasks.generate import stream_text
-
     prompts = [sys.stdin.read() if prompt == STDIN else prompt for prompt in options.prompts]
     if bool(prompts) == bool(options.tokens):
         raise fail("usage", "give prompts or --tokens, one of the two", None)
     opened = open_for("generate", options)
+    from runtime.tasks.generate import stream_text
+
     if prompts:
         need_tokenizer(opened, "; or give token ids: --tokens 1,2,3")
     if len(prompts) == 1 and options.num_beams in (None, 1) and not options.json and sys.stdout.isatty():

@@ -40,7 +40,7 @@ def open_for(task: str, options: argparse.Namespace) -> Opened:
     from runtime.tasks.abilities import require
     from runtime.tasks.signature import signature_of
 
-    require(signature_of(compile(options.source, set=settings(options))), task)
+    require(signature_of(compile(_here(options.source), set=settings(options))), task)
     import runtime
     from runtime.tasks.opened import open_model
 
@@ -55,6 +55,18 @@ def open_for(task: str, options: argparse.Namespace) -> Opened:
         device=options.device,
     )
     return open_model(model, tokenizer=options.tokenizer)
+
+
+def _here(source: str) -> str | Path:
+    """What can be compiled: of a repository its config, so that no weights are fetched for the wrong task."""
+    from runtime.hub import Repository
+
+    place = Repository.named(source)
+    if place is None:
+        return source
+    from runtime.files import fetch_config
+
+    return fetch_config(place).parent
 
 
 def lines_of(given: Sequence[str], what: str) -> list[str]:

@@ -33,11 +33,11 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Redraw, draw side by side, and say how far off it is."""
+    check_output(options, PNG)
+    opened = open_for("reconstruct", options)
     from runtime.tasks.drawing import side_by_side
     from runtime.tasks.reconstruct import reconstruct
 
-    check_output(options, PNG)
-    opened = open_for("reconstruct", options)
     found = reconstruct(opened, opened.images(options.images), seed=options.seed)
     note = f"{mark(options, opened)}: mean square error {found.error:.4f} over the hidden patches"
     write_picture(side_by_side(TITLES, list(_rows(opened, found)), note), options.output)

@@ -24,9 +24,9 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Transcribe and print, a line for each file."""
+    opened = open_for("transcribe", options)
     from runtime.tasks.transcribe import transcribe
 
-    opened = open_for("transcribe", options)
     need_tokenizer(opened)
     choice, results = choice_of(options), []
     for (sound,) in in_batches(options.sounds, 1, "transcribing"):

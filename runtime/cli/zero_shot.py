@@ -36,13 +36,13 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Compare, print, and draw where that was asked for."""
-    from runtime.tasks.zero_shot import zero_shot
-
     labels = [label.strip() for label in options.labels.split(",") if label.strip()]
     if len(labels) < 2:
         raise fail("usage", "there is nothing to choose between", None, help='--labels "cat, dog"')
     check_output(options, PNG)
     opened = open_for("zero-shot", options)
+    from runtime.tasks.zero_shot import zero_shot
+
     need_tokenizer(opened)
     found = zero_shot(opened, opened.images(options.images), labels, template=options.template)
     if options.output is not None:

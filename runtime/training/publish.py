@@ -52,7 +52,7 @@ class Publisher:
     def _write(self, staging: Staging) -> None:
         if self.recipe.file.model.adapters is None and why_not_exported(self.program) == "":
             for path in export(self.model, staging.temporary, to=DIALECT):
-                staging.adopt(path.name)
+                staging.adopt(path.relative_to(staging.temporary).as_posix())
             self._tokenizer(staging)
             return
         write_tensors(staging, WEIGHTS, self.model.state_dict())

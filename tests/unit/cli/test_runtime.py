@@ -15,12 +15,14 @@ SMALL = ["--set", "dim=24", "--set", "heads=3", "--set", "depth=2", "--set", "vo
 HEAVY = ("torch", "numpy", "PIL", "tokenizers", "jinja2")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["export", "--help"], ["export", "gpt2"], ["nonsense"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["export", "--help"], ["export", "gpt2"], ["generate", "gpt2"], ["nonsense"]]
+)
 def test_help_and_usage_import_nothing_heavy(arguments: list[str]) -> None:
     program = (
         f"import sys\nsys.argv[1:] = {arguments!r}\nfrom runtime.__main__ import console, main\n"
         "for run in (main, console):\n"
-        "    try:\n        run()\n    except SystemExit as stop:\n        code = stop.code\n"
+        "    try:\n        code = run()\n    except SystemExit as stop:\n        code = stop.code\n"
         "print(code, *sys.modules, file=sys.stderr)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
