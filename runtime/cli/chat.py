@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from compiler.cli.arguments import Verbs, add_verb
 from runtime.cli.choice import add_choice, choice_of
-from runtime.cli.model import STDIN, add_model, open_for, print_json
+from runtime.cli.model import STDIN, add_model, need_tokenizer, open_for, print_json, read_stdin
 from runtime.cli.writing import print_pieces
 
 NEW_TOKENS = 512
@@ -31,6 +31,7 @@ def declare(verbs: Verbs) -> None:
 def run(options: argparse.Namespace) -> int:
     """Answer the message, or each line."""
     opened = open_for("chat", options)
+    need_tokenizer(opened)
     from runtime.tasks.chat import answer, stream_answer
 
     messages = [{"role": "system", "content": options.system}] if options.system is not None else []
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
 def _messages(given: str | None) -> Iterator[str]:
     """The one message, or what is typed line by line."""
     if given is not None:
-        yield sys.stdin.read() if given == STDIN else given
+        yield read_stdin() if given == STDIN else given
         return
     if sys.stdin.isatty():
         with suppress(ImportError):

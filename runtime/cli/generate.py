@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from compiler.cli.arguments import Verbs, add_verb
 from compiler.diagnostics.diagnostic import fail
 from runtime.cli.choice import add_choice, choice_of
-from runtime.cli.model import STDIN, add_model, need_tokenizer, open_for, print_json
+from runtime.cli.model import STDIN, add_model, need_tokenizer, open_for, print_json, read_stdin
 from runtime.cli.writing import add_tokens, print_pieces, print_written
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Generate; a single text on a terminal is shown as it is written."""
-    prompts = [sys.stdin.read() if prompt == STDIN else prompt for prompt in options.prompts]
+    prompts = [read_stdin() if prompt == STDIN else prompt for prompt in options.prompts]
     if bool(prompts) == bool(options.tokens):
         raise fail("usage", "give prompts or --tokens, one of the two", None)
     opened = open_for("generate", options)

@@ -86,6 +86,11 @@ def print_json(options: argparse.Namespace, opened: Opened, results: Iterable[An
     print(json.dumps(data, indent=2, ensure_ascii=False, default=asdict))
 
 
+def read_stdin() -> str:
+    """The one text on stdin, without the end of its last line."""
+    return sys.stdin.read().removesuffix("\n")
+
+
 def in_batches(items: Sequence[T], size: int, label: str) -> Iterator[Sequence[T]]:
     """The items, `size` at a time; how far it is on stderr, where that is a terminal and there is more."""
     from runtime.tasks.opened import batches

@@ -104,6 +104,16 @@ def test_lines_come_from_stdin(
     assert [row["text"] for row in answer["results"]] == ["a [MASK] dog", "the [MASK]"]
 
 
+def test_a_prompt_comes_from_stdin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_tokenizer(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a dog\n"))
+    assert main(["generate", "gpt2", *TINY, "--tokenizer", str(tmp_path), "-", "--json"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)["results"]
+    assert answer["prompt"] == "a dog"
+
+
 def test_text_appears_on_a_terminal_as_it_is_written(tmp_path: Path) -> None:
     save_tokenizer(tmp_path)
     leader, follower = pty.openpty()
