@@ -7,15 +7,14 @@ to it comes from a generator of its own. Neither workers nor an interruption cha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from runtime.training.chance import generator
 from runtime.training.data.common import Data, Example, Examples
 
 Ticket = tuple[int, int]  # which example; how many were drawn before it
-_PRIME: Final = 1_000_003
 
 
 class Order(Sampler[list[Ticket]]):
@@ -42,11 +41,6 @@ def permutation(size: int, seed: int, epoch: int) -> list[int]:
     """The order of an epoch."""
     order: list[int] = torch.randperm(size, generator=generator(seed, -1 - epoch)).tolist()
     return order
-
-
-def generator(seed: int, draw: int) -> torch.Generator:
-    """A generator for one draw."""
-    return torch.Generator().manual_seed((seed * _PRIME + draw) % 2**63)
 
 
 class Drawn(Dataset[Example]):

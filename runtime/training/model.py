@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.program import Program
 from compiler.passes.infer_shapes import infer_shapes
-from compiler.passes.library import Library
+from compiler.passes.library import Library, spec_names
 from compiler.passes.overrides import parse_overrides
 from compiler.passes.resolve import resolve
 from compiler.pipeline import locate
@@ -32,7 +34,7 @@ def compile_model(recipe: Recipe, data: Data) -> Program:
     """The program of a recipe's spec. Raises CompileError, with places in the spec and in the recipe."""
     model = recipe.file.model
     library = Library()
-    name, variant, found = locate(model.spec)
+    name, variant, found = find(model.spec)
     spec = library.spec(name).spec
     assert spec is not None
     if model.adapters is not None:
@@ -40,6 +42,15 @@ def compile_model(recipe: Recipe, data: Data) -> Program:
     given = parse_overrides(found)
     given.update(settings(recipe, data))
     return lowered(infer_shapes(resolve(spec, library, variant, given)))
+
+
+def find(source: str) -> tuple[str | Path, str, dict[str, Any]]:
+    """A recipe's `model.spec` as (spec, variant, params that a checkpoint sets).
+
+    A name is a spec's first: a run folder that is called like its spec must not change what a recipe means.
+    """
+    name, _, variant = source.partition(":")
+    return (name, variant, {}) if name in spec_names() else locate(source)
 
 
 def settings(recipe: Recipe, data: Data) -> Map:

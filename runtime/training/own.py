@@ -15,9 +15,10 @@ from compiler.passes.blockdata import block_params
 from compiler.passes.io import split_settings
 from compiler.passes.library import Library, find_spec
 from compiler.passes.overrides import plain
-from compiler.pipeline import OWN_SPEC, locate
+from compiler.pipeline import OWN_SPEC
 from compiler.syntax.yaml import Map
 from runtime.training.fields import written
+from runtime.training.model import find
 from runtime.training.recipe import Recipe
 
 
@@ -26,7 +27,7 @@ def own_files(recipe: Recipe, settings: Map, program: Program, folder: Path) -> 
 
     A spec of the packaged library is named; one of the user's own by its path as seen from the folder.
     """
-    name, variant, found = locate(recipe.file.model.spec)
+    name, variant, found = find(recipe.file.model.spec)
     spec = Library().spec(name).spec
     assert spec is not None
     params = dict(plain(next((values for key, values in spec.variants.items() if key == variant), {})))

@@ -132,6 +132,14 @@ def test_a_damaged_generation_is_passed_over(tmp_path: Path, capsys: pytest.Capt
     assert "last-00000009 is damaged and was passed over" in capsys.readouterr().err
 
 
+def test_a_folder_called_like_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = write(tmp_path)
+    whole = run(recipe, tmp_path / "whole")
+    monkeypatch.chdir(tmp_path)
+    run(recipe, Path("char_gpt"), kill=5)
+    assert same(run(recipe, Path("char_gpt"), resume=True), whole)
+
+
 def test_another_machine_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = write(tmp_path)
     run(recipe, tmp_path / "cut", kill=5)

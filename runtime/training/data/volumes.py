@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from runtime.training.batches import generator
+from runtime.training.chance import generator
 from runtime.training.data.common import Data, DataSection, Example
 from runtime.training.fields import Number, Positive
 
