@@ -101,7 +101,7 @@ def is_checkpoint(path: Path) -> bool:
 def locate(source: str | Path) -> tuple[str | Path, str, dict[str, Any]]:
     """A source as (spec name or path, variant, params that a checkpoint sets)."""
     path = Path(source)
-    if (path / OWN_SPEC).is_file():
+    if os.path.isfile(path / OWN_SPEC):  # false, too, for what no path can be
         return path / OWN_SPEC, "", {}
     if is_checkpoint(path):
         from compiler.weights.config import recognise
