@@ -23,7 +23,8 @@ from compiler.weights.cache import MAIN, cached, commit_of, known_absent
 
 #: Seconds in which a server has to answer; HF_HUB_ETAG_TIMEOUT sets another.
 PATIENCE: Final = 1.5
-_NAME: Final = re.compile(r"([\w.-]+/[\w.-]+?)(?:@([\w./-]+))?", re.ASCII)
+#: The hub's own limit for a name; a revision is no longer than a file's name may be.
+_NAME: Final = re.compile(r"(?=[^@]{3,96}(?:@|$))([\w.-]+/[\w.-]+?)(?:@([\w./-]{1,200}))?", re.ASCII)
 
 
 @dataclass(frozen=True)

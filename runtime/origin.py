@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TypeAlias
 from weakref import WeakKeyDictionary
@@ -51,10 +52,10 @@ def beside(checkpoint: Path) -> Path:
 
 def library_of(source: str | Path) -> Library:
     """The maps beside a user's spec come before the packaged ones."""
-    if (Path(source) / OWN_SPEC).is_file():
+    if os.path.isfile(Path(source) / OWN_SPEC):
         return Library.standard([Path(source)])
     path = Path(source) if is_checkpoint(Path(source)) else Path(locate(source)[0])
-    if path.suffix in (".yaml", ".yml") and path.is_file():
+    if path.suffix in (".yaml", ".yml") and os.path.isfile(path):
         return Library.standard([path.parent, path.parent.parent / "weightmaps"])
     return Library.standard()
 

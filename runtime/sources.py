@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ class _Found:
 def _given(weights: str | Path) -> _Found:
     """Weights by their path or repository."""
     path = Path(weights)
-    if path.exists():
+    if os.path.exists(path):
         return _Found(path, beside(path))
     place = Repository.named(weights)
     if place is not None:
@@ -109,7 +110,7 @@ def _default(
     if found is not None:
         map, published = found
         return _fetched(repository(published), published.file, map)
-    name = display_name(path) if path.exists() else source
+    name = display_name(path) if os.path.exists(path) else source
     raise fail(
         "not-found",
         f"no weights are published for `{name}`" + (f" in the dialect `{dialect}`" if dialect else ""),
