@@ -75,7 +75,10 @@ class Artifact:
         return all(shutil.which(tool) for tool in _TOOLS.get(self.unpack, ()))
 
 
-_TOOLS: Final = {npm: ("npm",), deb: ("apt-get", "dpkg-deb")}
+_TOOLS: Final[Mapping[Callable[[str, str, Path], None], tuple[str, ...]]] = {
+    npm: ("npm",),
+    deb: ("apt-get", "dpkg-deb"),
+}
 _FASHION = "usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz"
 
 #: Packages with translated messages, and a catalogue of each.
