@@ -12,7 +12,7 @@ from compiler.diagnostics.suggest import did_you_mean
 from compiler.source.text import Span
 from compiler.syntax.weightmap import Data
 from compiler.syntax.yaml import Key, Located, Map, Seq
-from compiler.weights.config_source import GENERATION, Fields, choose, read_fields, read_json, whole
+from compiler.weights.config_source import GENERATION, Fields, choose, read_fields, read_json, reads, whole
 from compiler.weights.config_table import ConfigKey, ConfigTable, every_key, plain, same, word
 from compiler.weights.library import Library, WeightMap
 from compiler.weights.values import evaluate_text
@@ -46,11 +46,25 @@ def recognise(source: Path, library: Library | None = None) -> Recognised:
     """
     library = library or Library.standard()
     tree = read_fields(source)
-    maps = [library.load(name) for name in library.names()]
-    chosen = choose([m for m in maps if m.config is not None], tree, source)
+    chosen = choose(_candidates(library, tree), tree, source)
     place = whole(tree, source)
     params = read_config(chosen, tree, place)
     return Recognised(chosen.spec, params, chosen, read_generation(chosen, source, tree, place))
+
+
+def _candidates(library: Library, tree: Fields) -> list[WeightMap]:
+    """The maps with a config section: those that a source of this type may need, all where there are none.
+
+    A map is parsed in some milliseconds and names the type that it reads, so the others are not parsed.
+    """
+    top = {str(key): plain(value) for key, value in tree.items()}
+    word = top.get("model_type")
+    near = library.mentioning(word if isinstance(word, str) else "metadata")
+    for names in (near, library.names()):
+        maps = [m for m in map(library.load, names) if m.config is not None]
+        if any(m.config and reads(m.config, top) for m in maps):
+            break
+    return maps
 
 
 def read_config(map: WeightMap, tree: Fields, span: Span) -> dict[str, Any]:

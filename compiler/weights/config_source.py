@@ -59,7 +59,7 @@ def choose(maps: list[WeightMap], tree: Fields, source: Path) -> WeightMap:
     """The only map whose `match` the config meets."""
     top = {str(key): plain(value) for key, value in tree.items()}
     architectures = _architectures(tree, source)
-    typed = [m for m in maps if m.config and _typed(m.config, top)]
+    typed = [m for m in maps if m.config and reads(m.config, top)]
     if not isinstance(tree, Map) or not architectures:
         found = (
             typed
@@ -108,7 +108,8 @@ def _architectures(tree: Fields, source: Path) -> list[str]:
     return names
 
 
-def _typed(table: ConfigTable, top: Mapping[str, Any]) -> bool:
+def reads(table: ConfigTable, top: Mapping[str, Any]) -> bool:
+    """Whether a table is for sources of this type."""
     wanted = table.match
     if wanted.metadata:
         return all(key in top and same(top[key], value.value) for key, value in wanted.metadata.items())

@@ -75,6 +75,18 @@ class Library:
         found = (path.stem for folder in self.folders for path in sorted(folder.glob(f"*.*{SUFFIX}")))
         return list(dict.fromkeys(found))
 
+    def mentioning(self, word: str) -> list[str]:
+        """The names of maps in whose text a word stands, and of those that may have it from another map."""
+        found: list[str] = []
+        for name in self.names():
+            try:
+                text = self._find(name, None, None).read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                text = word  # `load` tells what is wrong with the file
+            if word in text or ("extends:" in text and "match:" not in text):
+                found.append(name)
+        return found
+
     def load(self, name: str | Path, span: Span | None = None) -> WeightMap:
         """A map by `spec.dialect` or by path. Raises CompileError."""
         path = self._find(str(name), None, span)
