@@ -75,7 +75,7 @@ def _calls(rounds: int) -> list[Row]:
             "12 layers",
             ratio(times, "120 layers", "12 layers"),
             AT_MOST,
-            1.5,
+            1.1,
             told=told(times, ("12 layers", "120 layers")),
         ),
     ]
