@@ -122,3 +122,16 @@ def test_a_chain_of_parents(tmp_path: Path) -> None:
     found = pipeline.graph(tmp_path / "grandchild.yaml")
     assert found.parents == ("child", "base")
     assert found.root.params["dim"].value == 4
+
+
+def test_a_block_is_looked_up_where_its_name_is_written(tmp_path: Path) -> None:
+    """A block of the child's folder, given to a layer that a packaged file describes."""
+    (tmp_path / "blocks").mkdir()
+    (tmp_path / "blocks" / "my_norm.yaml").write_text(
+        'block: my_norm\nsummary: Mine.\ninputs: {x: "float[B, ..., D]"}\n'
+        "nodes: {inner: {op: layer_norm}}\noutputs: {y: inner}\n"
+    )
+    child = tmp_path / "child.yaml"
+    child.write_text("spec: child\nextends: gpt2\nsummary: Mine.\nsource: me\nset: {h.norm: my_norm}\n")
+    names = {p.name for p in pipeline.compile(child, set={"depth": 1}).table.parameters}
+    assert {"h.0.ln_1.inner.weight", "h.0.ln_2.inner.bias"} <= names
