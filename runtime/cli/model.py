@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from compiler.cli.arguments import add_json, add_source, settings
+from compiler.cli.arguments import add_json, add_optimize, add_source, settings
 from compiler.diagnostics.diagnostic import CompileError, fail
 from runtime.cli.arguments import NONE, add_checkpoint, add_weights, dtype_of, warn_untrained, weights_of
 
@@ -29,6 +29,11 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tokenizer", metavar="PATH", type=Path,
         help="the file or folder with the tokens (default: beside the weights)",
+    )  # fmt: skip
+    add_optimize(parser)
+    parser.add_argument(
+        "--layout", choices=("decode", "rows"),
+        help="how weights lie in memory: decode is faster for one token at a time, rows is torch's own",
     )  # fmt: skip
     parser.add_argument("--device", help="where to run, as torch names it: cpu, cuda, cuda:1, mps")
     add_json(parser)
@@ -51,6 +56,8 @@ def open_for(task: str, options: argparse.Namespace) -> Opened:
         dialect=options.dialect,
         weightmap=options.map,
         set=settings(options),
+        optimize=options.optimize,
+        layout=options.layout,
         dtype=dtype_of(options),
         device=options.device,
     )

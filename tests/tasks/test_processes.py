@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import runtime
 from runtime.cli.main import main
 from runtime.generation import api
 from tests.tasks.tokenizers import WORDS, save_tokenizer
@@ -161,3 +162,15 @@ def test_ids_in_and_ids_out(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(answer["untrained"] and answer["model"] == "gpt2" for answer in answers)
     both, *alone = ([row["tokens"] for row in answer["results"]] for answer in answers)
     assert both == [row for rows in alone for row in rows] and {len(row) for row in both} == {4}
+
+
+def test_options_of_speed_change_no_token(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sizes = {"dim": 24, "heads": 3, "depth": 2, "vocab": 50}
+    runtime.export(runtime.load("gpt2", weights=None, set=sizes), tmp_path)
+    given = ["generate", str(tmp_path), "--tokens", "1,2,3", "--set", "io.eos=null", "--json"]
+    answers = []
+    for options in ([], ["--optimize", "fuse"], ["--optimize", "fuse", "--layout", "decode"]):
+        assert main([*given, *options]) == 0
+        answers.append(json.loads(capsys.readouterr().out))
+    assert answers[0]["results"] and answers[0] == answers[1] == answers[2]
+    assert main([*given, "--optimize", "fus"]) == 2 and "did you mean `fuse`" in capsys.readouterr().err
