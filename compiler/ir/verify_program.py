@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from compiler.ir.code import Code, Lit
+from compiler.ir.parameters import Parameter
 from compiler.ir.program import Action, ClassDecl, Default, Loop, Once, Program, Step, Unit
 from compiler.ir.verify import InvalidIR, weights
 
@@ -92,11 +94,24 @@ def _of(code: Code) -> Iterator[object]:
     return (p.value for p in code.pieces if isinstance(p, Lit))
 
 
+def _held(program: Program) -> Iterator[Parameter]:
+    """The spec's tensors as the module holds them: those that are joined lie behind each other in one."""
+    own = {p.name: p for p in program.table.parameters}
+    for join in program.joins:
+        _need(own.keys() >= {*join.parts}, f"{join.name} joins what is no tensor of the spec: {join.parts}")
+        first, *others = (own.pop(name) for name in join.parts)
+        rows = first.shape[0] + sum(p.shape[0] for p in others)
+        yield replace(first, name=join.name, shape=(rows, *first.shape[1:]))
+    yield from own.values()
+
+
 def _verify_tensors(program: Program) -> None:
     """The table is what the typed graph holds, ties have owners, every tensor has one initial value."""
     walked = sorted(weights(program.typed.root))
-    table = sorted((p.name, p.shape, p.dtype) for p in program.stored)
+    table = sorted((p.name, p.shape, p.dtype) for p in _held(program))
     _need(walked == table, f"the table and the graph differ: {sorted(set(walked) ^ set(table))[:4]}")
+    stored = sorted((p.name, p.shape, p.dtype) for p in program.stored)
+    _need(walked == stored, f"what is stored and the graph differ: {sorted(set(walked) ^ set(stored))[:4]}")
     names = [name for name, _, _ in table]
     _need(len(set(names)) == len(names), "two tensors of one name")
     for alias, owner in program.table.ties.items():

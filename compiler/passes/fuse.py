@@ -46,8 +46,8 @@ def _prefixes(root: TypedBlock) -> Iterator[tuple[int, list[str]]]:
     def walk(block: TypedBlock, prefix: str) -> None:
         found.setdefault(id(block), []).append(prefix)
         for typed in block.nodes:
-            for path, child in children(typed, prefix):
-                walk(child, path)
+            for path, child in children(typed):
+                walk(child, prefix + path)
 
     walk(root, "")
     yield from found.items()

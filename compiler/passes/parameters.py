@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
@@ -31,58 +32,71 @@ class Owner:
         return f"{self.op}.{self.weight.name}" if self.weight.name else self.op
 
 
+_Owned: TypeAlias = tuple[Owner, Parameter]
+
+
 def parameter_table(graph: TypedGraph) -> tuple[ParameterTable, Mapping[str, Owner]]:
     """Every tensor of the module in state-dict order, and who owns it."""
     parameters: list[Parameter] = []
     owners: dict[str, Owner] = {}
-    ties: dict[str, str] = {}
-    for name, owner, parameter in _walk(graph.root, ""):
+    for owner, parameter in _tensors(graph.root, {}):
         parameters.append(parameter)
-        owners[name] = owner
-    for prefix, alias, target in _ties(graph.root, ""):
-        ties[prefix + alias] = prefix + target
+        owners[parameter.name] = owner
+    ties = dict(_ties(graph.root, {}))
     root = graph.root
     values = {n: _plain(v) for n, v in root.params.items() if _is_plain(v)}
     table = ParameterTable(root.block.name, graph.graph.parents, tuple(parameters), ties, values)
     return table, owners
 
 
-def _walk(block: TypedBlock, prefix: str) -> Iterator[tuple[str, Owner, Parameter]]:
-    """A module's own tensors come first, then those of its members: so torch orders them."""
+def _tensors(block: TypedBlock, known: dict[int, list[_Owned]]) -> list[_Owned]:
+    """A module's own tensors come first, then those of its members: so torch orders them.
+
+    known: what was found by a block's identity, for layers that are alike share theirs.
+    """
+    if id(block) in known:
+        return known[id(block)]
+    found: list[_Owned] = []
     for typed in sorted(block.nodes, key=lambda t: all(w.name for w in t.weights)):
         action = typed.node.action
         for weight in typed.weights:
             assert isinstance(action, OpNode)
-            name = prefix + typed.node.name + (f".{weight.name}" if weight.name else "")
+            name = typed.node.name + (f".{weight.name}" if weight.name else "")
             shape = tuple(d.constant or 0 for d in weight.shape)
             adapter = weight.name in ("lora_a", "lora_b")
-            yield (
-                name,
-                Owner(action.op, weight),
-                Parameter(name, shape, weight.dtype, typed.node.span, adapter),
-            )
-        for path, child in children(typed, prefix):
-            yield from _walk(child, path)
+            parameter = Parameter(name, shape, weight.dtype, typed.node.span, adapter)
+            found.append((Owner(action.op, weight), parameter))
+        for path, child in children(typed):
+            for owner, p in _tensors(child, known):
+                found.append((owner, Parameter(path + p.name, p.shape, p.dtype, p.span, p.adapter)))
+    known[id(block)] = found
+    return found
 
 
-def children(typed: TypedNode, prefix: str) -> Iterator[tuple[str, TypedBlock]]:
-    """The modules below a node: state-dict prefix and block."""
+def children(typed: TypedNode) -> Iterator[tuple[str, TypedBlock]]:
+    """The modules below a node: what their tensors' names begin with, and the block."""
     name, action = typed.node.name, typed.node.action
     if isinstance(action, RepeatNode):
         kinds = {m: body for body, m in zip(action.layers, action.modules, strict=True)}
         for module in sorted(kinds):
-            yield f"{prefix}{name}.{module}.", typed.children[kinds[module]]
+            yield f"{name}.{module}.", typed.children[kinds[module]]
     elif typed.children and typed.weights == () and not isinstance(action, SameNode):
-        yield f"{prefix}{name}.", typed.children[0]
+        yield f"{name}.", typed.children[0]
 
 
-def _ties(block: TypedBlock, prefix: str) -> Iterator[tuple[str, str, str]]:
+def _ties(block: TypedBlock, known: dict[int, list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """(the name that a tensor is also asked for by, its own). known: as for `_tensors`."""
+    if id(block) in known:
+        return known[id(block)]
+    found: list[tuple[str, str]] = []
     for typed in block.nodes:
         if isinstance(typed.node.action, OpNode):
-            for weight, attr in typed.node.action.shares.items():
-                yield prefix, f"{typed.node.name}.{weight}", str(attr.value)
-        for path, child in children(typed, prefix):
-            yield from _ties(child, path)
+            shares = typed.node.action.shares.items()
+            found += [(f"{typed.node.name}.{weight}", str(attr.value)) for weight, attr in shares]
+        for path, child in children(typed):
+            found += [(path + alias, path + target) for alias, target in _ties(child, known)]
+    known[id(block)] = found
+    return found
 
 
 def _is_scalar(value: Value) -> bool:
@@ -122,9 +136,9 @@ def initial_values(
     patterns = [tuple(rule.pattern.split(".")) for rule in rules]
     for name, owner in owners.items():
         values[name] = owner.weight.init
-        path = name.split(".")
+        path, kind = name.split("."), owner.rule
         for rule, pattern in zip(rules, patterns, strict=True):
-            if _reaches(pattern, path) if rule.by_path else rule.pattern == owner.rule:
+            if _reaches(pattern, path) if rule.by_path else rule.pattern == kind:
                 values[name] = rule.value
                 used.add(rule.pattern)
                 if rule.value == "xavier_uniform" and len(owner.weight.shape) < 2:

@@ -47,7 +47,7 @@ def elaborate_repeat(
     count = _count(spec.repeat, scope)
     _check_index(spec, scope)
     earlier = len(scope.diagnostics.items)
-    layers = [_layer(spec, i, count, scope) for i in range(count)]
+    layers = _layers(spec, count, scope)
     _check_rules(spec, count, scope)
     made: list[Instance] = []
     index: dict[tuple[object, ...], int] = {}
@@ -132,6 +132,13 @@ def _check_index(spec: NodeSpec, scope: Scope) -> None:
             faults.append(scope.diagnostics.error("bad-name", message, uses[0].span, notes=notes, help=cure))
     if faults:
         raise faults[0]
+
+
+def _layers(spec: NodeSpec, n: int, scope: Scope) -> list[Layer]:
+    """All layers; where nothing tells them apart, one is looked at."""
+    if spec.kinds or spec.where or _mentions(spec.params.values(), INDEX.keys()):
+        return [_layer(spec, i, n, scope) for i in range(n)]
+    return [_layer(spec, 0, n, scope)] * n
 
 
 def _layer(spec: NodeSpec, i: int, n: int, scope: Scope) -> Layer:
