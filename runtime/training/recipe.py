@@ -49,6 +49,7 @@ from runtime.training.finals import FINALS
 from runtime.training.losses import LOSSES, LossSection
 from runtime.training.metrics import METRICS
 from runtime.training.optimizer import OPTIMIZERS, SCHEDULES, OptimizerSection, ScheduleSection
+from runtime.training.parallel_section import ParallelSection
 from runtime.training.tokenizer import TOKENIZERS, TokenizerSection
 
 _scalar = BeforeValidator(lambda value: value.value if isinstance(value, Located) else value)
@@ -124,6 +125,7 @@ class RecipeFile(Section):
     schedule: Value | None = None
     evaluate: EvaluateSection
     checkpoint: CheckpointSection
+    parallel: ParallelSection | None = None
     smoke: Annotated[Values, Field(default_factory=dict)]
 
 
@@ -143,6 +145,11 @@ class Recipe:
     def name(self) -> str:
         """The recipe's name."""
         return self.file.recipe
+
+    @property
+    def parallel(self) -> ParallelSection:
+        """The recipe's `parallel`; left out, every process has the whole of each layer."""
+        return self.file.parallel or ParallelSection.model_validate({})
 
     def span(self, path: str) -> Span:
         """The place of a field such as `data.path`, or of what holds it where it is left out."""
