@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from runtime.training.chance import generator
 from runtime.training.data.common import Data, Example, Examples
+from runtime.training.order import Epochs
 
 Ticket = tuple[int, int]  # which example; how many were drawn before it
 
@@ -20,8 +21,8 @@ Ticket = tuple[int, int]  # which example; how many were drawn before it
 class Order(Sampler[list[Ticket]]):
     """Micro-batches of tickets without end, from the `start`-th draw on."""
 
-    def __init__(self, size: int, batch: int, seed: int, start: int) -> None:
-        self.size, self.batch, self.seed, self.start = size, batch, seed, start
+    def __init__(self, epochs: Epochs, batch: int, start: int) -> None:
+        self.epochs, self.batch, self.start = epochs, batch, start
 
     def __iter__(self) -> Iterator[list[Ticket]]:
         draw, epoch = self.start, -1
@@ -29,18 +30,12 @@ class Order(Sampler[list[Ticket]]):
         while True:
             tickets = []
             for _ in range(self.batch):
-                if draw // self.size != epoch:
-                    epoch = draw // self.size
-                    order = permutation(self.size, self.seed, epoch)
-                tickets.append((order[draw % self.size], draw))
+                if draw // self.epochs.size != epoch:
+                    epoch = draw // self.epochs.size
+                    order = self.epochs.order(epoch)
+                tickets.append((order[draw % self.epochs.size], draw))
                 draw += 1
             yield tickets
-
-
-def permutation(size: int, seed: int, epoch: int) -> list[int]:
-    """The order of an epoch."""
-    order: list[int] = torch.randperm(size, generator=generator(seed, -1 - epoch)).tolist()
-    return order
 
 
 class Drawn(Dataset[Example]):
@@ -67,11 +62,11 @@ class Held(Dataset[Example]):
         return self.examples.example(index, None)
 
 
-def training_batches(data: Data, batch: int, seed: int, start: int, workers: int) -> Iterator[Example]:
+def training_batches(data: Data, epochs: Epochs, batch: int, start: int, workers: int) -> Iterator[Example]:
     """Micro-batches without end. start: how many examples were drawn before."""
     loader = DataLoader(
-        Drawn(data.train, seed),
-        batch_sampler=Order(len(data.train), batch, seed, start),
+        Drawn(data.train, epochs.seed),
+        batch_sampler=Order(epochs, batch, start),
         collate_fn=data.collate,
         num_workers=workers,
         generator=torch.Generator(),  # or the loader would draw from the generator that dropout uses

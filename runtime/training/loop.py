@@ -12,6 +12,7 @@ from runtime.training.batches import training_batches
 from runtime.training.data.common import Data, Example
 from runtime.training.evaluate import Measuring, measure
 from runtime.training.metrics import METRICS
+from runtime.training.order import Epochs
 from runtime.training.publish import Publisher
 from runtime.training.recipe import Recipe
 from runtime.training.report import Report, Row
@@ -37,7 +38,8 @@ class Loop:
         train, progress = self.recipe.file.train, self.state.progress
         part = train.batch // train.accumulate
         start = progress.step * train.batch
-        batches = training_batches(self.data, part, self.recipe.file.seed, start, train.workers)
+        epochs = Epochs(len(self.data.train), self.recipe.file.seed, train.batch, self.data.lengths)
+        batches = training_batches(self.data, epochs, part, start, train.workers)
         with Stop() as stop:
             while not self._finished():
                 began = time.perf_counter()

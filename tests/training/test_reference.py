@@ -15,6 +15,7 @@ import compiler
 import runtime
 from runtime.training.batches import training_batches
 from runtime.training.data.common import Data
+from runtime.training.order import Epochs
 from runtime.training.recipe import Recipe, read_recipe
 from runtime.training.run import train
 from tests.training.recipes import RECIPE, write
@@ -55,7 +56,7 @@ def reference(recipe: Recipe, start: Path) -> list[float]:
     )
     assert recipe.tokenizer is not None
     data: Data = recipe.data.read(recipe.tokenizer.start())
-    batches = training_batches(data, 6, recipe.file.seed, 0, 0)
+    batches = training_batches(data, Epochs(len(data.train), recipe.file.seed, 6), 6, 0, 0)
     losses = []
     for step in range(STEPS):
         half = torch.cos(torch.tensor(torch.pi * (step - 3) / (STEPS - 3), dtype=torch.float64))

@@ -60,6 +60,7 @@ class Data:
     labels: tuple[str, ...] = ()
     tokenizer: Tokenizing | None = None
     characters_per_token: float = 1.0
+    lengths: Sequence[int] | None = None  # of what is trained on, where batches are padded to the longest
     ahead: int = 0  # a label is that of the logits so many places before it
     pixel_mean: float = 0.0  # `pixels` times std plus mean is in [0, 1], from black to white
     pixel_std: float = 1.0

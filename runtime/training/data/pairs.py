@@ -64,7 +64,14 @@ class PairsSection(DataSection):
             for part in (train, valid)
         ]
         facts = {"tokens": tokenizer.size, "length": self.length}
-        return Data(parts[0], parts[1], collate=ends.collate, facts=facts, tokenizer=tokenizer)
+        return Data(
+            parts[0],
+            parts[1],
+            collate=ends.collate,
+            facts=facts,
+            tokenizer=tokenizer,
+            lengths=parts[0].lengths,
+        )
 
 
 class LinesSection(PairsSection):
@@ -181,6 +188,11 @@ class Translations:
 
     def __len__(self) -> int:
         return len(self.pairs)
+
+    @property
+    def lengths(self) -> list[int]:
+        """How long each is on both sides together."""
+        return [len(s) + len(t) for s, t in zip(self.sources, self.targets, strict=True)]
 
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """source int[S]; target int[T], the language first; labels int[T], the end last."""

@@ -53,6 +53,7 @@ class RowsSection(FileSection):
             facts=facts,
             labels=tuple(labels),
             tokenizer=tokenizer,
+            lengths=[len(text) for text in parts[0].tokens],
         )
 
     def _texts(self, rows: Sequence[tuple[str, str]], labels: Sequence[str], by: Tokenizing) -> Texts:
