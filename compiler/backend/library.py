@@ -139,6 +139,13 @@ class GroupedLinear(nn.Module):
         return y
 
 
+class TiedLinear(nn.Module):
+    """A linear map by the weight of another module."""
+
+    def forward(self, x, weight):
+        return F.linear(x, weight)
+
+
 class LoraLinear(nn.Linear):
     """A linear map with a trained low-rank addition: W x + alpha / rank * B A x (Hu et al. 2021)."""
 

@@ -20,7 +20,10 @@ def declare(verbs: Verbs) -> None:
         "-o", "--output", metavar="FILE", type=Path, help="write the file FILE instead of printing"
     )
     parser.add_argument(
-        "--style", choices=STYLES, default="views", help="einops: the patterns of the spec, to teach from"
+        "--style",
+        choices=STYLES,
+        default="views",
+        help="einops: the patterns of the spec, to teach from; local: what one of several ranks runs",
     )
     parser.add_argument("--force", action="store_true", help="overwrite FILE whatever it holds")
     parser.set_defaults(run=run)

@@ -145,7 +145,7 @@ class _Lowering:
         def keys(length: Dim) -> Dim:
             return symbol(KEY_LENGTH) if length in self.cached else length
 
-        return OpCall(single, lists, typed.attrs, _sizes(block), keys)
+        return OpCall(single, lists, typed.attrs, named_sizes(block), keys)
 
     def _use(self, typed: TypedNode, unit: Unit, member: str) -> Step:
         arguments = [
@@ -196,7 +196,7 @@ class _Lowering:
         return list(_steps(again, self._text(again, block, target)))
 
 
-def _sizes(block: TypedBlock) -> Callable[[str], Dim | None]:
+def named_sizes(block: TypedBlock) -> Callable[[str], Dim | None]:
     """What names in patterns stand for: dims, then params that are sizes."""
 
     def size(name: str) -> Dim | None:

@@ -41,7 +41,8 @@ def compile_model(recipe: Recipe, data: Data) -> Program:
         spec = spec.model_copy(update={"adapters": model.adapters})
     given = parse_overrides(found)
     given.update(settings(recipe, data))
-    return lowered(infer_shapes(resolve(spec, library, variant, given)))
+    style = "local" if recipe.parallel.tp > 1 else "views"
+    return lowered(infer_shapes(resolve(spec, library, variant, given)), style)
 
 
 def find(source: str) -> tuple[str | Path, str, dict[str, Any]]:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 from compiler.ir.code import ATOM, Code, code, join, size_piece
+from compiler.ir.dims import dim
 from compiler.ops.axes import axis_of, flat_names, slice_bounds, solve
 from compiler.ops.patterns import Axes, Group, Side, parse_pattern
 from compiler.ops.sequence import gather_sides
 from compiler.ops.text.context import Context, Text
 
 
-def rearrange(c: Context) -> Text:
+def rearrange(c: Context, local: bool = False) -> Text:
     """unflatten products, permute, then insert and drop unit axes and flatten products."""
     pattern, axes = solve(c.call)
     left, right = pattern.inputs[0], pattern.output
     text = code("{x}", x=c.var("x", ATOM))
-    text = _split(text, left, axes)
+    text = _split(text, left, axes, local)
     text = _permute(squeeze(text, left), flat_names(left), flat_names(right))
     return Text({"y": _merge(text, right)})
 
 
-def _split(text: Code, side: Side, axes: Axes) -> Code:
-    """Every product axis unflattened, from the right so that indices stay true."""
+def _split(text: Code, side: Side, axes: Axes, local: bool) -> Code:
+    """Every product axis unflattened, from the right so that indices stay true.
+
+    local: the leading factor is what the tensor holds of it.
+    """
     rank = len(side)
     for k in reversed(range(rank)):
         group = side[k]
@@ -36,6 +40,9 @@ def _split(text: Code, side: Side, axes: Axes) -> Code:
                 Code(("-1",)) if s is not None and s.constant is None else p
                 for p, s in zip(parts, sizes, strict=True)
             ]
+        elif local:
+            lead = next((n for n, s in enumerate(sizes) if s != dim(1)), 0)
+            parts[lead] = Code(("-1",))
         axis = str(k - rank) if k == rank - 1 else str(k)
         text = code("{x}.unflatten(" + axis + ", ({sizes}))", x=text, sizes=join(parts, ", "))
     return text
@@ -112,12 +119,12 @@ def align(names: list[str], target: list[str]) -> str:
 _REDUCE = {"sum": "sum", "mean": "mean", "max": "amax", "any": "any", "var": "var", "argmax": "argmax"}
 
 
-def reduce(c: Context) -> Text:
+def reduce(c: Context, local: bool = False) -> Text:
     """Products unflattened where some factors stay, unit axes dropped, one reduction over all that goes."""
     pattern, axes = solve(c.call)
     kept = set(flat_names(pattern.output))
     left = tuple(_whole(g) if kept.isdisjoint(g.names) else g for g in pattern.inputs[0])
-    x = squeeze(_split(code("{x}", x=c.var("x", ATOM)), left, axes), left)
+    x = squeeze(_split(code("{x}", x=c.var("x", ATOM)), left, axes, local), left)
     names = flat_names(left)
     gone = [k for k, n in enumerate(names) if n not in kept]
     keeps = [g.names for g in pattern.output] == [(n,) if n in kept else () for n in names]

@@ -55,7 +55,8 @@ def embedding(c: Context) -> Text:
     return Text({"y": _call(c, "ids")}, made)
 
 
-def linear(c: Context) -> Text:
+def linear(c: Context, local: bool = False) -> Text:
+    """local: a shared weight goes through a module, where it can be told which part of it is here."""
     owner = c.share("weight")
     if owner is not None:
         if c.attr("bias"):
@@ -65,6 +66,9 @@ def linear(c: Context) -> Text:
                 attr="bias",
                 help="add a `parameter`",
             )
+        if local:
+            called = code("self." + c.member + "({x}, self." + str(owner.value) + ")", x=c.var("x"))
+            return Text({"y": called}, code("TiedLinear()"))
         return Text({"y": code("F.linear({x}, self." + str(owner.value) + ")", x=c.var("x"))})
     inside = size_piece(c.type("x").shape[-1], "dim")
     outside = size_piece(c.typed.outputs["y"].shape[-1], "out")

@@ -1,0 +1,79 @@
+"""Tensor parallelism: a module's weights laid on the ranks that share each layer, by torch's own engine.
+
+The module's text is the one in style `local`: it takes the number of heads from what a rank holds (`-1`), and
+calls a tied head as a module. So the same text runs whole on one rank and in parts on several.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast
+
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor, Replicate, distribute_module
+from torch.distributed.tensor.parallel import (
+    ColwiseParallel,
+    ParallelStyle,
+    RowwiseParallel,
+    SequenceParallel,
+    parallelize_module,
+)
+
+from compiler.parallel.placement import Placement
+from compiler.parallel.styles import COLWISE, ROWWISE, SHARED, TABLE, TABLE_COLUMNS
+
+HEADS: Final = 1  # the axis of heads in [B, heads, T, head_dim]
+
+
+class TiedHead(ParallelStyle):
+    """Scores by a table of which each rank holds rows: of (x, weight) every rank gets all scores."""
+
+    def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
+        hooks = cast("Any", (_whole_input, _whole_output))  # annotated in torch as if they gave nothing
+        return distribute_module(module, device_mesh, None, *hooks)
+
+
+def _whole_input(module: nn.Module, inputs: Any, mesh: DeviceMesh) -> tuple[DTensor, Tensor]:
+    x, weight = inputs
+    return DTensor.from_local(x, mesh, [Replicate()], run_check=False), weight
+
+
+def _whole_output(module: nn.Module, output: Any, mesh: DeviceMesh) -> Tensor:
+    found: Tensor = output.redistribute(mesh, [Replicate()]).to_local()
+    return found
+
+
+def split(model: nn.Module, placement: Placement, mesh: DeviceMesh) -> nn.Module:
+    """Lay the weights of a module on the ranks of a mesh of one dimension; the same module.
+
+    model: built in style `local`, on device "meta" too; its weights, if there are any, equal on all ranks.
+    Afterwards a weight that is split is a DTensor of its whole shape under its own name. `forward` takes
+    and gives whole values, the same on every rank. There is no `new_cache`: a model that generates is loaded
+    whole.
+    """
+    parallelize_module(
+        model, mesh, {pattern: _style(model, pattern, s) for pattern, s in placement.styles.items()}
+    )
+    if hasattr(model, "new_cache"):
+        model.__dict__["new_cache"] = _no_cache
+    return model
+
+
+def _style(model: nn.Module, pattern: str, style: str) -> ParallelStyle:
+    """torch's own style for one of ours; what is left is a head, tied or not."""
+    if style in (COLWISE, TABLE_COLUMNS):
+        return ColwiseParallel()
+    if style == ROWWISE:
+        return RowwiseParallel()
+    if style == TABLE:
+        return RowwiseParallel(input_layouts=Replicate())
+    if style == SHARED:
+        return SequenceParallel(sequence_dim=HEADS, use_local_output=True)
+    is_tied = "*" not in pattern and next(model.get_submodule(pattern).parameters(), None) is None
+    return TiedHead() if is_tied else ColwiseParallel(output_layouts=Replicate())
+
+
+def _no_cache(*arguments: object) -> None:
+    raise ValueError(
+        "a model that is split over ranks keeps no cache: generate with one that is loaded whole"
+    )
