@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import nn
@@ -14,6 +14,8 @@ from compiler.backend.build import program_of
 from compiler.diagnostics.diagnostic import fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.program import Program
+from compiler.parallel.placement import place
+from compiler.parallel.translate import translated
 from compiler.passes.blockdata import block_params
 from compiler.passes.io import every_setting
 from compiler.weights.config_source import CONFIG, GENERATION
@@ -29,11 +31,14 @@ from runtime.joined import spec_state
 from runtime.load_plan import export_plan
 from runtime.loading import plan_of
 
+PARALLEL: Final = "parallel.json"
+
 
 def export(model: nn.Module, folder: str | Path, *, to: str = "hf", force: bool = False) -> tuple[Path, ...]:
     """Write a module as a checkpoint folder of another project: model.safetensors and, where it
     has them, config.json and generation_config.json; what stands beside the weights that were loaded and is
-    about texts, images or sound comes along.
+    about texts, images or sound comes along. parallel.json is the plan of tensor parallelism in the words and
+    names of transformers, which itself writes none into a config.json.
 
     to: a dialect of the module's spec. A module that was loaded from that dialect gives back the names it
     came with. Returns the files. Raises CompileError for a dialect that is only read,
@@ -52,6 +57,8 @@ def export(model: nn.Module, folder: str | Path, *, to: str = "hf", force: bool 
             config = {**{key: settings[key] for key in map.generation.shared if key in settings}, **config}
             extra[GENERATION] = _json({key: value for key, value in settings.items() if value is not None})
         extra[CONFIG] = _json(config)
+        styles = translated(place(program.typed), plan)
+        extra |= {PARALLEL: _json({"tp_plan": styles})} if styles else {}
     return write_safetensors(Path(folder), _stream(plan, model), extra=extra, force=force)
 
 

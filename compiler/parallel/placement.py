@@ -8,11 +8,13 @@ same vocabulary. All else is whole on every rank.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
-from compiler.diagnostics.diagnostic import Diagnostics, Note
+from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.graph import RepeatNode
 from compiler.ir.typed import TypedBlock, TypedGraph
@@ -22,6 +24,8 @@ from compiler.parallel.patterns import Layers, folded, modules, repeats
 from compiler.parallel.styles import GATHERED, REPLICATE, STYLES, TABLE
 from compiler.source.text import Span
 
+_STARS = re.compile(r"#\d+")  # a kind of layer
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -29,22 +33,25 @@ class Placement:
 
     units: patterns of the repeated blocks, which FSDP gathers one at a time.
     whole: patterns of linear maps and tables that stay whole -> why.
+    groups: patterns of modules that are split together.
     counts: what a number of ranks must divide, with the place that says how many there are.
     """
 
     styles: Mapping[str, str]
     units: tuple[str, ...]
     whole: Mapping[str, str]
+    groups: tuple[tuple[str, ...], ...]
     counts: tuple[Count, ...]
 
     def style(self, module: str) -> str:
         """The style of one module, `replicate` where the plan does not name it."""
-        own = module.split(".")
-        for pattern, style in self.styles.items():
-            parts = pattern.split(".")
-            if len(parts) == len(own) and all(p in ("*", o) for p, o in zip(parts, own, strict=True)):
-                return style
-        return REPLICATE
+        return next((s for pattern, s in self.styles.items() if matches(pattern, module)), REPLICATE)
+
+
+def matches(pattern: str, module: str) -> bool:
+    """Whether a module is one of a pattern, in which `*` is the number of a layer."""
+    parts, own = pattern.split("."), module.split(".")
+    return len(parts) == len(own) and all(p in ("*", o) for p, o in zip(parts, own, strict=True))
 
 
 def place(graph: TypedGraph, *, tp: int = 1, plan: Mapping[str, str] | None = None) -> Placement:
@@ -66,9 +73,12 @@ def place(graph: TypedGraph, *, tp: int = 1, plan: Mapping[str, str] | None = No
     _hold(asked, deriving.styles, plan or {}, diagnostics)
     _divide(deriving.counts, tp, diagnostics)
     diagnostics.check()
-    pairs = folded(deriving.styles, layers)
+    groups = tuple(tuple(folded(group, layers)) for group in deriving.groups)
+    styles = folded(deriving.styles, layers)
     reasons = {name: why for name, why in deriving.reasons.items() if name not in deriving.styles}
-    return Placement(pairs, tuple(_units(graph.root)), folded(reasons, layers), deriving.counts)
+    return Placement(
+        styles, tuple(_units(graph.root)), folded(reasons, layers), groups, tuple(deriving.counts)
+    )
 
 
 @dataclass
@@ -77,7 +87,8 @@ class _Derived:
     kept_whole: frozenset[str]
     styles: dict[str, str] = field(default_factory=dict[str, str])
     reasons: dict[str, str] = field(default_factory=dict[str, str])
-    counts: tuple[Count, ...] = ()
+    groups: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
+    counts: dict[Count, str] = field(default_factory=dict[Count, str])  # and a module that it is of
 
 
 def _derive(graph: TypedGraph, asked: set[str]) -> _Derived:
@@ -98,8 +109,9 @@ def _derive(graph: TypedGraph, asked: set[str]) -> _Derived:
             whole |= set(group.openers())
     found = _Derived(flow, frozenset(whole), reasons=reasons)
     for group in groups:
+        found.groups.append(group.styles)
         found.styles |= group.styles
-    found.counts = tuple(dict.fromkeys(count for group in groups for count in group.counts))
+        found.counts |= {count: group.openers()[0] for count in group.counts}
     found.styles |= _vocabularies(flow, found.styles, asked)
     return found
 
@@ -119,13 +131,10 @@ def _vocabularies(flow: Flow, split: Mapping[str, str], asked: set[str]) -> dict
 
     A table with fewer rows than columns is less than one of the layers' own matrices: it stays whole.
     """
-    tied = {head.table for name, head in flow.heads.items() if head.table and name in asked}
-    tables = {
-        name: table
-        for name, table in flow.tables.items()
-        if table.given and table.rows > table.columns and name not in asked and name not in tied
-    }
-    sizes = {table.rows for table in tables.values()}
+    apart = asked | {head.table for name, head in flow.heads.items() if name in asked}
+    known = {name: t for name, t in flow.tables.items() if t.given and t.rows > t.columns}
+    tables = {name: table for name, table in known.items() if name not in apart}
+    sizes = {table.rows for table in known.values()}
     heads = {
         name: GATHERED
         for name, head in flow.heads.items()
@@ -170,21 +179,21 @@ def _hold(
         derived = styles.get(name, REPLICATE)
         if style not in (derived, REPLICATE):
             glob = next(glob for glob, value in plan.items() if value == style)
-            message = f"`{name.replace('#0', '*')}` cannot be `{style}`: the graph proves `{derived}`"
+            message = f"`{_STARS.sub('*', name)}` cannot be `{style}`: the graph proves `{derived}`"
             diagnostics.error("bad-value", message, _span(glob), help="`replicate` always may stand")
 
 
-def _divide(counts: tuple[Count, ...], tp: int, diagnostics: Diagnostics) -> None:
-    for count in counts:
+def _divide(counts: Mapping[Count, str], tp: int, diagnostics: Diagnostics) -> None:
+    common = math.gcd(*(count.size for count in counts))
+    fits = ", ".join(str(n) for n in range(1, common + 1) if common % n == 0)
+    for count, module in counts.items():
         if count.size % tp:
-            fits = [n for n in range(2, tp) if all(c.size % n == 0 for c in counts)]
-            other = f"choose a tp of {' or '.join(map(str, fits))}" if fits else "choose another tp"
+            whole = f"{_STARS.sub('*', module)}: {REPLICATE}"
             diagnostics.error(
                 "bad-value",
-                f"{count.size} `{count.name}` cannot be dealt out to tp = {tp} ranks",
+                f"{count.size} `{count.name}` cannot be dealt out evenly to tp = {tp} ranks",
                 count.span,
-                notes=(Note(f"{count.size} = {count.size // tp} * {tp} + {count.size % tp}"),),
-                help=f"{other}, another `{count.name}`, or set the modules to `replicate` in `parallel.plan`",
+                help=f"a tp that divides all: {fits}; `{whole}` in `parallel.plan` keeps these whole",
             )
 
 

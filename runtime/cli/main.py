@@ -14,6 +14,7 @@ from runtime.cli import (
     export,
     fill_mask,
     generate,
+    plan,
     reconstruct,
     train,
     transcribe,
@@ -23,7 +24,7 @@ from runtime.cli import (
 )
 
 TEXTS: tuple[Verb, ...] = (generate, chat, fill_mask, embed, classify, translate)
-VERBS = (*TEXTS, zero_shot, reconstruct, transcribe, train, eval, export, verify)
+VERBS = (*TEXTS, zero_shot, reconstruct, transcribe, train, eval, export, plan, verify)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

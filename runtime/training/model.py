@@ -30,8 +30,11 @@ from runtime.training.step import Trained
 FACT = "=data."
 
 
-def compile_model(recipe: Recipe, data: Data) -> Program:
-    """The program of a recipe's spec. Raises CompileError, with places in the spec and in the recipe."""
+def compile_model(recipe: Recipe, data: Data | None) -> Program:
+    """The program of a recipe's spec. data: where the recipe asks for its facts.
+
+    Raises CompileError, with places in the spec and in the recipe.
+    """
     model = recipe.file.model
     library = Library()
     name, variant, found = find(model.spec)
@@ -54,23 +57,34 @@ def find(source: str) -> tuple[str | Path, str, dict[str, Any]]:
     return (name, variant, {}) if name in spec_names() else locate(source)
 
 
-def settings(recipe: Recipe, data: Data) -> Map:
+def asks_for_data(recipe: Recipe) -> bool:
+    """Whether `model.set` takes facts of the data."""
+    return any(_fact(value) for value in recipe.file.model.set.values())
+
+
+def settings(recipe: Recipe, data: Data | None) -> Map:
     """`model.set`, with the facts of the data in place of `=data.NAME`."""
+    facts = data.facts if data is not None else {}
     diagnostics = Diagnostics()
     out = Map()
     for key, value in recipe.file.model.set.items():
         out[key] = value
-        if not isinstance(value, Located) or not str(value.value).startswith(FACT):
+        fact = _fact(value)
+        if not fact:
             continue
-        fact = str(value.value).removeprefix(FACT)
-        if fact in data.facts:
-            out[key] = Located(data.facts[fact], value.span, str(data.facts[fact]))
+        if fact in facts:
+            out[key] = Located(facts[fact], value.span, str(facts[fact]))
         else:
-            diagnostics.error(
-                "expr-name", f"the data has no `{fact}`", value.span, help=did_you_mean(fact, data.facts)
-            )
+            cure = did_you_mean(fact, facts)
+            diagnostics.error("expr-name", f"the data has no `{fact}`", value.span, help=cure)
     diagnostics.check()
     return out
+
+
+def _fact(value: object) -> str:
+    """The fact of the data that a setting takes, "" for none."""
+    text = str(value.value) if isinstance(value, Located) else ""
+    return text.removeprefix(FACT) if text.startswith(FACT) else ""
 
 
 def make_model(recipe: Recipe, program: Program, *, weights: bool = True) -> nn.Module:

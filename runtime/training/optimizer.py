@@ -26,6 +26,11 @@ class OptimizerSection(KindSection):
     lr: Rate
     weight_decay: NotNegative = 0.0
 
+    @property
+    @abstractmethod
+    def moments(self) -> int:
+        """How many numbers it keeps for each that it trains."""
+
     @abstractmethod
     def make(self, groups: list[dict[str, object]]) -> Optimizer:
         """The optimizer of parameter groups."""
@@ -44,6 +49,11 @@ class AdamWSection(OptimizerSection):
     betas: Annotated[Numbers, Field(min_length=2, max_length=2)] = (0.9, 0.999)
     eps: Rate = 1e-8
 
+    @property
+    def moments(self) -> int:
+        """The means of gradients and of their squares."""
+        return 2
+
     def make(self, groups: list[dict[str, object]]) -> Optimizer:
         """torch.optim.AdamW, its fused form."""
         return AdamW(groups, lr=self.lr, betas=(self.betas[0], self.betas[1]), eps=self.eps, fused=True)
@@ -53,6 +63,11 @@ class SGDSection(OptimizerSection):
     """Stochastic gradient descent."""
 
     momentum: NotNegative = 0.0
+
+    @property
+    def moments(self) -> int:
+        """One with momentum."""
+        return 1 if self.momentum else 0
 
     def make(self, groups: list[dict[str, object]]) -> Optimizer:
         """torch.optim.SGD."""

@@ -10,7 +10,6 @@ optimizer: {kind: adamw, lr: 1e-3}
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,6 @@ from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.passes.library import read_source
 from compiler.passes.overrides import parse_overrides
-from compiler.source.paths import search_folders
 from compiler.source.text import Span
 from compiler.syntax.model_spec import AdapterSpec
 from compiler.syntax.schema import Value, Values, validate
@@ -46,6 +44,7 @@ from runtime.training.fields import (
     written,
 )
 from runtime.training.finals import FINALS
+from runtime.training.finding import find_recipe
 from runtime.training.losses import LOSSES, LossSection
 from runtime.training.metrics import METRICS
 from runtime.training.optimizer import OPTIMIZERS, SCHEDULES, OptimizerSection, ScheduleSection
@@ -203,21 +202,6 @@ def read_recipe(
             _apply(tree, own)
     _apply(tree, parse_overrides(settings or {}))
     return _checked(tree)
-
-
-def find_recipe(source: str | Path) -> Path:
-    """The file that a recipe's name or path means. Raises CompileError."""
-    text = str(source)
-    if isinstance(source, Path) or text.endswith((".yaml", ".yml")) or "/" in text:
-        if not os.path.isfile(text):
-            raise fail("not-found", f"there is no file `{text}`", None)
-        return Path(text)
-    folders = search_folders("recipes")
-    for folder in folders:
-        if (folder / f"{text}.yaml").is_file():
-            return folder / f"{text}.yaml"
-    known = {path.stem for folder in folders for path in folder.glob("*.yaml")}
-    raise fail("not-found", f"there is no recipe `{text}`", None, help=did_you_mean(text, known))
 
 
 def _apply(tree: Map, settings: Map) -> None:

@@ -6,12 +6,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from compiler.parallel.memory import Mesh, Training
+from compiler.parallel.memory import load as load_of
+from compiler.parallel.placement import place
+from compiler.pipeline import program, typed_graph
 from tests.parallel.worker import CASES, RANKS, built, measured
 
 #: Of float64, whose rounding is 1e-16.
@@ -67,6 +72,16 @@ def test_weights_are_cut(ran: Path) -> None:
     partly = load(ran, "llama_partly", 0)["local"]
     assert partly["h.0.mlp.gate.weight"] == partly["h.0.mlp.up.weight"] == (40, 24)
     assert partly["h.0.attn.q.weight"] == (12, 24)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_bytes_are_those_that_the_plan_counts(name: str, ran: Path) -> None:
+    case = CASES[name]
+    graph = typed_graph(case.source, set=case.set)
+    planned = place(graph, tp=RANKS, plan=case.plan)
+    training = Training(lambda name: True, 0)
+    counted = load_of(program(graph).stored, planned, Mesh(1, RANKS), training).total.parameters
+    assert counted == 4 * sum(prod(shape) for shape in load(ran, name, 0)["local"].values())
 
 
 def test_no_cache(ran: Path) -> None:
