@@ -110,10 +110,15 @@ def staged(folder: Path, names: Iterable[str], size: int, *, force: bool) -> Ite
             raise _failed(folder, f"{size} bytes are needed, {free} are free; {_KEPT}")
         yield staging
     except OSError as error:
-        state = "some files are replaced, run it again" if staging.committing else _KEPT
-        raise _failed(folder, f"{error.strerror or error}; {state}") from None
+        raise unwritten(staging, error) from None
     finally:
         shutil.rmtree(staging.temporary, ignore_errors=True)
+
+
+def unwritten(staging: Staging, error: OSError) -> CompileError:
+    """The fault of a disk, and what it left."""
+    state = "some files are replaced, run it again" if staging.committing else _KEPT
+    return _failed(staging.folder, f"{error.strerror or error}; {state}")
 
 
 def _refuse_foreign(folder: Path, names: Iterable[str], force: bool) -> None:

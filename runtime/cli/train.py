@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 from compiler.cli.arguments import Verbs, add_verb, settings
+from compiler.cli.process import INPUT
+from compiler.diagnostics.diagnostic import CompileError
 
 
 def declare(verbs: Verbs) -> None:
@@ -30,6 +32,7 @@ def declare(verbs: Verbs) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, and say where the result is. 143 and 130: SIGTERM and Ctrl-C, after the state was saved."""
+    from runtime.parallel.world import leads
     from runtime.training.run import train
     from runtime.training.signals import Stopped
 
@@ -42,7 +45,13 @@ def run(options: argparse.Namespace) -> int:
             resume=options.resume,
         )
     except Stopped as stopped:
-        print(f"{stopped}; go on with --resume", file=sys.stderr)
+        if leads():
+            print(f"{stopped}; go on with --resume", file=sys.stderr)
         return stopped.code
-    print(f"best: {folder / 'best'}   card: {folder / 'README.md'}   curve: {folder / 'curve.svg'}")
+    except CompileError:
+        if leads():
+            raise
+        return INPUT  # the first process says what is wrong
+    if leads():
+        print(f"best: {folder / 'best'}   card: {folder / 'README.md'}   curve: {folder / 'curve.svg'}")
     return 0

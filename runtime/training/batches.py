@@ -6,11 +6,12 @@ to it comes from a generator of its own. Neither workers nor an interruption cha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from runtime.parallel.world import ALL, Share
 from runtime.training.chance import generator
 from runtime.training.data.common import Data, Example, Examples
 from runtime.training.order import Epochs
@@ -19,10 +20,12 @@ Ticket = tuple[int, int]  # which example; how many were drawn before it
 
 
 class Order(Sampler[list[Ticket]]):
-    """Micro-batches of tickets without end, from the `start`-th draw on."""
+    """Micro-batches of tickets without end, from the `start`-th draw on; of each the share that is ours."""
 
-    def __init__(self, epochs: Epochs, batch: int, start: int) -> None:
+    def __init__(self, epochs: Epochs, batch: int, start: int, share: Share = ALL) -> None:
         self.epochs, self.batch, self.start = epochs, batch, start
+        part = batch // share.of
+        self.ours = slice(share.index * part, (share.index + 1) * part)
 
     def __iter__(self) -> Iterator[list[Ticket]]:
         draw, epoch = self.start, -1
@@ -35,7 +38,7 @@ class Order(Sampler[list[Ticket]]):
                     order = self.epochs.order(epoch)
                 tickets.append((order[draw % self.epochs.size], draw))
                 draw += 1
-            yield tickets
+            yield tickets[self.ours]
 
 
 class Drawn(Dataset[Example]):
@@ -62,11 +65,13 @@ class Held(Dataset[Example]):
         return self.examples.example(index, None)
 
 
-def training_batches(data: Data, epochs: Epochs, batch: int, start: int, workers: int) -> Iterator[Example]:
-    """Micro-batches without end. start: how many examples were drawn before."""
+def training_batches(
+    data: Data, epochs: Epochs, batch: int, start: int, workers: int, share: Share = ALL
+) -> Iterator[Example]:
+    """Our share of micro-batches without end. start: how many examples were drawn before, by all together."""
     loader = DataLoader(
         Drawn(data.train, epochs.seed),
-        batch_sampler=Order(epochs, batch, start),
+        batch_sampler=Order(epochs, batch, start, share),
         collate_fn=data.collate,
         num_workers=workers,
         generator=torch.Generator(),  # or the loader would draw from the generator that dropout uses
@@ -74,8 +79,17 @@ def training_batches(data: Data, epochs: Epochs, batch: int, start: int, workers
     return iter(loader)
 
 
-def held_out_batches(data: Data, examples: Examples, batch: int) -> Iterator[Example]:
-    """Examples once, in order, as they are evaluated."""
-    return iter(
-        DataLoader(Held(examples), batch_size=batch, collate_fn=data.collate, generator=torch.Generator())
+def held_out_batches(data: Data, examples: Examples, batches: Sequence[Sequence[int]]) -> Iterator[Example]:
+    """Examples as they are evaluated, those of each range as a batch."""
+    loader = DataLoader(
+        Held(examples),
+        batch_sampler=[list(batch) for batch in batches],
+        collate_fn=data.collate,
+        generator=torch.Generator(),
     )
+    return iter(loader)
+
+
+def in_order(size: int, batch: int) -> list[range]:
+    """The numbers of all examples, a batch at a time."""
+    return [range(start, min(start + batch, size)) for start in range(0, size, batch)]

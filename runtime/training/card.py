@@ -40,7 +40,7 @@ class Facts:
     shown: Mapping[str, Shown]
 
 
-def environment() -> dict[str, object]:
+def environment(processes: int) -> dict[str, object]:
     """What the numbers of a run depend on beside the recipe."""
     return {
         "blockwright": VERSION,
@@ -48,11 +48,12 @@ def environment() -> dict[str, object]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
+        "processes": processes,
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
     }
 
 
-def card(recipe: Recipe, facts: Facts) -> str:
+def card(recipe: Recipe, facts: Facts, made_in: Mapping[str, object]) -> str:
     """README.md of a run folder."""
     front = {"library_name": "blockwright", "tags": [recipe.file.model.spec], "pipeline_tag": facts.task}
     progress = facts.progress
@@ -73,7 +74,7 @@ def card(recipe: Recipe, facts: Facts) -> str:
         "## How it was made",
         "`python -m runtime train recipe.yaml` repeats it; on the same machine, bit for bit.",
         f"```yaml\n{recipe.resolved()}```",
-        "\n".join(f"- {name}: {value}" for name, value in environment().items()),
+        "\n".join(f"- {name}: {value}" for name, value in made_in.items()),
     ]
     return "\n\n".join(part.strip() for part in parts if part.strip()) + "\n"
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
+from typing import Any
 
 import torch
 
-from runtime.training.batches import held_out_batches
+from runtime.parallel.world import ALONE, Share, World
+from runtime.training.batches import held_out_batches, in_order
 from runtime.training.data.common import Data, Examples
 from runtime.training.metrics import METRICS
 from runtime.training.recipe import RecipeFile
@@ -30,20 +31,39 @@ class Measuring:
         return cls(file.evaluate.metrics, file.train.batch, file.evaluate.batches)
 
 
-def measure(trained: Trained, data: Data, examples: Examples, how: Measuring) -> Figures:
+def measure(
+    trained: Trained, data: Data, examples: Examples, how: Measuring, world: World = ALONE
+) -> Figures:
     """metric -> figure over examples of the data. The model comes out in train mode.
 
-    What the model itself draws at random is the same each time, and training's generator is not touched.
+    What the model itself draws at random follows from the number of the batch, and training's generator is
+    not touched. The processes of a world take the batches in turn; all find what one alone would find.
     """
     found = {name: METRICS[name](data) for name in dict.fromkeys(["loss", *how.metrics])}
+    batches = in_order(len(examples), how.batch)[: how.batches]
+    ours = _turns(len(batches), world.share)
+    given: list[dict[str, tuple[Any, Any]]] = []
     devices = [trained.device.index or 0] if trained.device.type == "cuda" else []
     trained.model.eval()
     with torch.no_grad(), torch.random.fork_rng(devices):
-        torch.manual_seed(0)
-        for example in islice(held_out_batches(data, examples, how.batch), how.batches):
+        examples_of_ours = held_out_batches(data, examples, [batches[number] for number in ours])
+        for number, example in zip(ours, examples_of_ours, strict=True):
+            torch.manual_seed(number)
             example = trained.to_device(example)
             loss, outputs = trained.run(example)
-            for metric in found.values():
-                metric.add(loss, outputs, example)
+            given.append({name: metric.given(loss, outputs, example) for name, metric in found.items()})
     trained.model.train()
+    everyone = world.shares(given)
+    for number in range(len(batches)):
+        turn, index = divmod(number, world.share.of)
+        for name, metric in found.items():
+            metric.take(*everyone[index][turn][name])
     return {name: metric.value() for name, metric in found.items()}
+
+
+def _turns(batches: int, share: Share) -> list[int]:
+    """The batches that a share reads: as many as any other, for a model in parts runs on all or on none.
+
+    Where the last turn has none left for it, it reads the last batch, which nobody takes up.
+    """
+    return [min(first + share.index, batches - 1) for first in range(0, batches, share.of)]

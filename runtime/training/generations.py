@@ -16,12 +16,14 @@ import re
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from compiler.diagnostics.diagnostic import fail
-from runtime.checkpoint.staging import Staging, flush_folder, recorded, staged
+from runtime.checkpoint.staging import Staging, flush_folder, recorded, staged, unwritten
+from runtime.parallel.world import ALONE, World
 
 FOLDER: Final = "checkpoints"
 _NAME: Final = re.compile(r"(?P<kind>last|best)-(?P<step>\d{8})(\.(?P<again>\d+))?\Z")
@@ -42,24 +44,46 @@ class Generation:
         return bool(sums) and all(_digest(self.path / name) == digest for name, digest in sums.items())
 
 
-def commit(run: Path, kind: str, step: int, size: int, write: Callable[[Staging], None]) -> Generation:
-    """Write a generation of about `size` bytes and let `DIR/kind` point to it.
+def commit(
+    run: Path, kind: str, step: int, size: int, write: Callable[[Staging], None], world: World = ALONE
+) -> Path:
+    """Write a generation of about `size` bytes, let `DIR/kind` point to it, and return its folder.
 
-    Raises CompileError, with everything as it was, when the disk is full or cannot be written.
+    Every process of the world calls `write`, with the same folder to write into; the first one renames it.
+    Raises CompileError, on all and with everything as it was, when the disk is full or cannot be written.
     """
+    with ExitStack() as stack:
+        staging = world.once(
+            lambda: stack.enter_context(staged(_free(run, kind, step), [], size, force=False))
+        )
+        try:
+            write(staging)
+            for sums in world.each(staging.sums):
+                staging.sums |= sums
+            world.once(staging.commit)
+        except OSError as error:
+            raise unwritten(staging, error) from None
+    path = run / FOLDER / staging.folder.name
+    world.once(lambda: _turn(run / kind, path))
+    return path
+
+
+def _free(run: Path, kind: str, step: int) -> Path:
+    """Where the generation of a step goes that may have been saved before."""
     again = 0
     while os.path.lexists(path := run / FOLDER / _name(kind, step, again)):
         again += 1
     path.parent.mkdir(parents=True, exist_ok=True)
-    with staged(path, [], size, force=False) as staging:
-        write(staging)
-        staging.commit()
+    return path
+
+
+def _turn(link: Path, path: Path) -> None:
+    """Let a link point to a generation. Raises CompileError."""
     try:
-        _point(run / kind, path)
+        _point(link, path)
     except OSError as error:
-        message = f"`{run / kind}` cannot be turned to {path.name}, which is saved: {error.strerror or error}"
+        message = f"`{link}` cannot be turned to {path.name}, which is saved: {error.strerror or error}"
         raise fail("not-writable", message, None) from None
-    return Generation(kind, step, again, path)
 
 
 def generations(run: Path, kind: str) -> list[Generation]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.checkpoint.staging import Staging
+from runtime.parallel.world import World
 from runtime.training import generations
 from runtime.training.batches import training_batches
 from runtime.training.data.common import Data, Example
@@ -32,6 +33,7 @@ class Loop:
     state: State
     publisher: Publisher
     report: Report
+    world: World
 
     def run(self) -> None:
         """Train to the end. Raises Stopped on request, NotFinite before a step that would spoil it."""
@@ -39,19 +41,20 @@ class Loop:
         part = train.batch // train.accumulate
         start = progress.step * train.batch
         epochs = Epochs(len(self.data.train), self.recipe.file.seed, train.batch, self.data.lengths)
-        batches = training_batches(self.data, epochs, part, start, train.workers)
+        batches = training_batches(self.data, epochs, part, start, train.workers, self.world.share)
         with Stop() as stop:
             while not self._finished():
                 began = time.perf_counter()
                 parts = [next(batches) for _ in range(train.accumulate)]
                 waited = time.perf_counter() - began
                 rate = float(self.state.schedule.get_last_lr()[0])
-                loss, norm = train_step(self.trained, self.state.optimizer, parts, train.clip)
+                loss, norm = train_step(self.trained, self.state.optimizer, parts, train.clip, self.world)
                 self.state.schedule.step()
                 progress.step += 1
                 seconds = time.perf_counter() - began
                 progress.seconds += seconds
-                amount, unit = _amount(parts)
+                ours, unit = _amount(parts)
+                [amount] = self.world.total([ours])
                 self.report.step(
                     Row(progress.step, loss, rate, norm, seconds, waited / seconds, amount / seconds, unit)
                 )
@@ -64,10 +67,11 @@ class Loop:
         if last or step % file.evaluate.every == 0:
             self._evaluate()
         last = last or self._finished()
-        if last or stop.asked is not None or step % file.checkpoint.every == 0:
+        asked = self.world.most(stop.asked or 0)
+        if last or asked or step % file.checkpoint.every == 0:
             self.save()
-        if stop.asked is not None and not last:
-            raise Stopped(stop.asked, step)
+        if asked and not last:
+            raise Stopped(asked, step)
 
     def _finished(self) -> bool:
         patience, progress = self.recipe.file.evaluate.patience, self.state.progress
@@ -77,7 +81,7 @@ class Loop:
     def _evaluate(self) -> None:
         file, progress = self.recipe.file, self.state.progress
         began = time.perf_counter()
-        found = measure(self.trained, self.data, self.data.valid, Measuring.of(file))
+        found = measure(self.trained, self.data, self.data.valid, Measuring.of(file), self.world)
         progress.seconds += time.perf_counter() - began
         value = found[file.evaluate.best]
         if progress.best is None or _better(file.evaluate.best, value, progress.best):
@@ -93,10 +97,10 @@ class Loop:
 
         def write(staging: Staging) -> None:
             self.state.write(staging)
-            self.publisher.describe(staging)
+            self.world.once(lambda: self.publisher.describe(staging))
 
-        generations.commit(self.folder, "last", step, self.state.nbytes(), write)
-        generations.prune(self.folder, "last", self.recipe.file.checkpoint.keep)
+        generations.commit(self.folder, "last", step, self.state.nbytes(), write, self.world)
+        self.world.once(lambda: generations.prune(self.folder, "last", self.recipe.file.checkpoint.keep))
 
 
 def _better(metric: str, new: float, old: float) -> bool:

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -16,7 +16,10 @@ from runtime.training.losses import Outputs, counted
 
 
 class Metric(ABC):
-    """A figure over batches. up: whether more is better. needs: the outputs and batch entries it reads."""
+    """A figure over batches. up: whether more is better. needs: the outputs and batch entries it reads.
+
+    What a batch gives can be taken up elsewhere: it is plain data, and batches are taken up in their order.
+    """
 
     up: ClassVar[bool] = False
     needs: ClassVar[tuple[str, ...]] = ()
@@ -26,9 +29,18 @@ class Metric(ABC):
         self.sum = 0.0
         self.count = 0
 
-    @abstractmethod
     def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
         """Count a batch."""
+        self.take(*self.given(loss, outputs, batch))
+
+    @abstractmethod
+    def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[Any, Any]:
+        """What a batch gives: by default a sum and the count that it is over."""
+
+    def take(self, sum: Any, count: Any) -> None:
+        """Take up what a batch gave."""
+        self.sum += sum
+        self.count += count
 
     def value(self) -> float:
         """The figure so far."""
@@ -38,10 +50,10 @@ class Metric(ABC):
 class Loss(Metric):
     """The mean of the loss over all that it counts."""
 
-    def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
-        """Weigh a batch's mean by what it is over."""
-        self.sum += float(loss) * counted(batch)
-        self.count += counted(batch)
+    def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[float, int]:
+        """Weigh a batch's mean by what it is over; the mean over nothing is no number."""
+        count = counted(batch)
+        return (float(loss) * count if count else 0.0), count
 
 
 class BitsPerCharacter(Loss):
@@ -69,15 +81,14 @@ class Accuracy(Metric):
     up = True
     needs = ("logits", "labels")
 
-    def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
+    def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[int, int]:
         """Count the hits."""
         found, labels = outputs["logits"].argmax(-1), batch["labels"]
         if self.data.ahead:
             found, labels = found[:, : -self.data.ahead], labels[:, self.data.ahead :]
         counts = labels != IGNORED
         hits = (found == labels) & counts
-        self.sum += int(hits.sum())
-        self.count += int(counts.sum())
+        return int(hits.sum()), int(counts.sum())
 
 
 class Psnr(Metric):
@@ -86,13 +97,12 @@ class Psnr(Metric):
     up = True
     needs = ("logits", "mask", "pixels")
 
-    def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
+    def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[float, int]:
         """Sum squared errors of hidden patches; logits: float[B, N, patch * patch * C]."""
         redrawn, hidden = outputs["logits"].float(), outputs["mask"].float()
         goal = patches(batch["pixels"], redrawn.shape[1])
         error = ((redrawn - goal) * self.data.pixel_std).square().mean(-1)
-        self.sum += float((error * hidden).sum())
-        self.count += int(hidden.sum())
+        return float((error * hidden).sum()), int(hidden.sum())
 
     def value(self) -> float:
         """From the mean squared error."""
@@ -124,16 +134,23 @@ class Dice(Metric):
         self.overlap = torch.zeros(data.facts["classes"], dtype=torch.long)
         self.total = torch.zeros(data.facts["classes"], dtype=torch.long)
 
-    def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
+    def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[Tensor, Tensor]:
         """logits: float[B, classes, X, Y, Z]."""
-        self.add_classes(outputs["logits"].argmax(1), batch["labels"])
+        return self.voxels(outputs["logits"].argmax(1), batch["labels"])
 
-    def add_classes(self, found: Tensor, labels: Tensor) -> None:
-        """Count voxels by class."""
-        for kind in range(1, len(self.total)):
+    def voxels(self, found: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """How many are in both, and how many in either counted twice, by class."""
+        overlap, total = torch.zeros_like(self.overlap), torch.zeros_like(self.total)
+        for kind in range(1, len(total)):
             ours, theirs = found == kind, labels == kind
-            self.overlap[kind] += int((ours & theirs).sum())
-            self.total[kind] += int(ours.sum()) + int(theirs.sum())
+            overlap[kind] = int((ours & theirs).sum())
+            total[kind] = int(ours.sum()) + int(theirs.sum())
+        return overlap, total
+
+    def take(self, overlap: Tensor, total: Tensor) -> None:
+        """By class."""
+        self.overlap += overlap
+        self.total += total
 
     def value(self) -> float:
         """Over all that was counted."""
@@ -153,10 +170,14 @@ class Recall(Metric):
         self.images: list[Tensor] = []
         self.texts: list[Tensor] = []
 
-    def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
-        """Keep the normalised vectors, float[B, D]."""
-        self.images.append(outputs["image_embed"].float().cpu())
-        self.texts.append(outputs["text_embed"].float().cpu())
+    def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[Tensor, Tensor]:
+        """The normalised vectors, float[B, D]."""
+        return outputs["image_embed"].float().cpu(), outputs["text_embed"].float().cpu()
+
+    def take(self, images: Tensor, texts: Tensor) -> None:
+        """Keep them."""
+        self.images.append(images)
+        self.texts.append(texts)
 
     def value(self) -> float:
         """The share found."""

@@ -87,17 +87,19 @@ def _fact(value: object) -> str:
     return text.removeprefix(FACT) if text.startswith(FACT) else ""
 
 
-def make_model(recipe: Recipe, program: Program, *, weights: bool = True) -> nn.Module:
+def make_model(
+    recipe: Recipe, program: Program, *, weights: bool = True, device: str | None = None
+) -> nn.Module:
     """The module with its initial values, those of `model.weights` where they are given, in train mode.
 
-    weights: whether to read them; not where others come at once.
+    weights: whether to read them; not where others come at once. device: `meta`: without any values.
 
     Raises CompileError for tensors that are missing, left over or of another shape, and for globs that
     match nothing.
     """
-    model = build(program)
+    model = build(program, device=device)
     section = recipe.file.model
-    if weights and section.weights is not None:
+    if weights and section.weights is not None and device != "meta":
         path = located(section.weights, recipe.span("model.weights"), None)
         fill(model, load(path).state_dict(), recipe)
     diagnostics = Diagnostics()
@@ -109,7 +111,7 @@ def make_model(recipe: Recipe, program: Program, *, weights: bool = True) -> nn.
         if not matched:
             diagnostics.error("bad-path", f"`{glob}` matches no parameter", recipe.span("model.freeze"))
     diagnostics.check()
-    return model.train().to(recipe.file.train.device)
+    return model.train()
 
 
 def fill(model: nn.Module, held: dict[str, Tensor], recipe: Recipe, *, whole: bool = False) -> None:
@@ -149,8 +151,13 @@ def _matches(name: str, globs: Iterable[str]) -> bool:
     return any(fnmatchcase(name, glob) for glob in globs)
 
 
-def make_trained(recipe: Recipe, program: Program, model: nn.Module, batch: Example) -> Trained:
-    """The model with what running it takes. Raises CompileError where the data does not fit the spec."""
+def make_trained(
+    recipe: Recipe, program: Program, model: nn.Module, batch: Example, device: torch.device
+) -> Trained:
+    """The model with what running it takes. device: where it is.
+
+    Raises CompileError where the data does not fit the spec.
+    """
     root = program.typed.graph.root
     outputs = tuple(root.outputs)
     diagnostics = Diagnostics()
@@ -171,7 +178,7 @@ def make_trained(recipe: Recipe, program: Program, model: nn.Module, batch: Exam
         frozenset(port.name for port in root.inputs),
         outputs,
         torch.bfloat16 if train.precision == "bfloat16" else torch.float32,
-        torch.device(train.device),
+        device,
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import nn
 
+from compiler.backend.build import build
 from compiler.diagnostics.diagnostic import CompileError
 from compiler.ir.program import Program
 from compiler.passes.blockdata import block_params
@@ -17,11 +18,12 @@ from compiler.weights.plan import plan_export
 from runtime.adapters import save_adapter
 from runtime.checkpoint.staging import Staging
 from runtime.exporting import export
+from runtime.parallel.world import World
 from runtime.training import generations
 from runtime.training.data.common import Data
 from runtime.training.own import own_files
 from runtime.training.recipe import Recipe
-from runtime.training.state import WEIGHTS, write_tensors
+from runtime.training.saved import WEIGHTS, write_tensors
 
 DIALECT = "hf"
 ADAPTER = "adapter"
@@ -36,12 +38,18 @@ class Publisher:
     settings: Map
     model: nn.Module
     data: Data
+    world: World
 
     def publish(self, run: Path, step: int) -> None:
-        """Let `best` be the model as it is now."""
+        """Let `best` be the model as it is now, whole."""
         size = sum(int(t.nbytes) for t in self.model.state_dict().values()) + (1 << 16)
-        generations.commit(run, "best", step, size, self._write)
-        generations.prune(run, "best", 1)
+        model = self.world.whole(self.model, lambda device: build(self.program, device=device))
+
+        def write(staging: Staging) -> None:
+            self.world.once(lambda: self._write(staging, model))
+
+        generations.commit(run, "best", step, size, write, self.world)
+        self.world.once(lambda: generations.prune(run, "best", 1))
 
     def describe(self, staging: Staging) -> None:
         """What makes a generation's tensors a model that opens by itself."""
@@ -49,16 +57,16 @@ class Publisher:
             staging.write(name, [data])
         self._tokenizer(staging)
 
-    def _write(self, staging: Staging) -> None:
+    def _write(self, staging: Staging, model: nn.Module) -> None:
         if self.recipe.file.model.adapters is None and why_not_exported(self.program) == "":
-            for path in export(self.model, staging.temporary, to=DIALECT):
+            for path in export(model, staging.temporary, to=DIALECT):
                 staging.adopt(path.relative_to(staging.temporary).as_posix())
             self._tokenizer(staging)
             return
-        write_tensors(staging, WEIGHTS, self.model.state_dict())
+        write_tensors(staging, WEIGHTS, model.state_dict())
         self.describe(staging)
         if self.recipe.file.model.adapters is not None and has_dialect(self.program):
-            for path in save_adapter(self.model, staging.temporary / ADAPTER, to=DIALECT):
+            for path in save_adapter(model, staging.temporary / ADAPTER, to=DIALECT):
                 staging.adopt(f"{ADAPTER}/{path.name}")
 
     def _tokenizer(self, staging: Staging) -> None:

@@ -93,6 +93,19 @@ class Report:
         self._out.flush()
 
 
+class Silent(Report):
+    """The report of a process that does not speak: the first of several says it all."""
+
+    def rewind(self, step: int) -> None:
+        """Nothing."""
+
+    def step(self, row: Row) -> None:
+        """Nothing."""
+
+    def evaluation(self, step: int, figures: Mapping[str, float], *, best: bool) -> None:
+        """Nothing."""
+
+
 def _width(metric: str) -> int:
     return max(9, len(metric))
 

@@ -13,7 +13,10 @@ import torch
 import yaml
 
 from compiler.diagnostics.diagnostic import fail
+from compiler.ir.program import Program
+from compiler.parallel.placement import Placement, place
 from runtime.loading import load
+from runtime.parallel.world import ALONE, World, joined
 from runtime.training import generations
 from runtime.training.baselines import BASELINES
 from runtime.training.batches import held_out_batches
@@ -22,12 +25,13 @@ from runtime.training.curve import draw
 from runtime.training.data.common import Data
 from runtime.training.evaluate import Figures, Measuring, measure
 from runtime.training.finals import FINALS, Shown
+from runtime.training.generations import Generation
 from runtime.training.loop import Loop
 from runtime.training.model import compile_model, fill, make_model, make_trained, parameter_counts, settings
 from runtime.training.publish import Publisher, why_not_exported
 from runtime.training.recipe import Recipe, read_recipe
-from runtime.training.report import Report, read_metrics
-from runtime.training.state import Progress, State
+from runtime.training.report import Report, Silent, read_metrics
+from runtime.training.state import Progress, State, read_weights
 from runtime.training.step import NotFinite, Trained
 
 RECIPE: Final = "recipe.yaml"
@@ -50,37 +54,26 @@ def train(
     Raises CompileError for what is wrong with the recipe, its data or its spec, before anything is written;
     Stopped when SIGTERM or Ctrl-C ended the run, its state saved.
     """
-    recipe = read_recipe(source, set, smoke=smoke)
-    folder = Path(out) if out is not None else Path("runs") / recipe.name
-    _check_folder(folder, recipe, resume)
-    run = _open(recipe)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECIPE).write_text(recipe.resolved(), encoding="utf-8")
-    out_stream = log or sys.stdout
-    report = Report(folder, recipe.file.train.steps, tuple(run.metrics), out_stream)
-    if resume:
-        _resume(folder, run.state, out_stream)
-    report.rewind(run.state.progress.step)
-    (folder / ENVIRONMENT).write_text(json.dumps(environment(), indent=2) + "\n", encoding="utf-8")
-    total, trained = parameter_counts(run.trained.model)
-    print(
-        f"{recipe.name}: {total:,} parameters, {trained:,} trained; {len(run.data.train):,} examples, "
-        f"{len(run.data.valid):,} held out; into {folder}",
-        file=out_stream,
-    )
-    publisher = Publisher(recipe, run.program, settings(recipe, run.data), run.trained.model, run.data)
-    try:
-        Loop(recipe, folder, run.data, run.trained, run.state, publisher, report).run()
-    except NotFinite as fault:
-        raise fail(
-            "not-finite",
-            f"step {run.state.progress.step + 1}: {fault}",
-            recipe.span("optimizer.lr"),
-            help="nothing was updated: try a smaller `lr`, a longer `warmup`, or `clip`",
-        ) from None
-    finally:
-        _picture(folder, recipe, {})
-    _finish(folder, recipe, run)
+    with joined() as world:
+        recipe = world.together(lambda: read_recipe(source, set, smoke=smoke))
+        world.arrange(recipe.parallel.tp, recipe.file.train.device, recipe.span("parallel.tp"))
+        folder = Path(out) if out is not None else Path("runs") / recipe.name
+        world.once(lambda: _check_folder(folder, recipe, resume))
+        run = _open(recipe, world)
+        speaker, out_stream = (Report if world.first else Silent), log or sys.stdout
+        report = speaker(folder, recipe.file.train.steps, tuple(run.metrics), out_stream)
+        world.once(lambda: _write(folder, RECIPE, recipe.resolved()))
+        if resume:
+            _resume(folder, run, out_stream)
+        report.rewind(run.state.progress.step)
+        world.once(lambda: _announce(folder, run, out_stream))
+        try:
+            _loop(folder, run, report)
+        finally:
+            if world.first:
+                _picture(folder, recipe, {})
+        if world.first:
+            _finish(folder, run)
     return folder
 
 
@@ -93,7 +86,10 @@ def evaluate(folder: str | Path, *, checkpoint: str = "best", batches: int | Non
     if not (folder / checkpoint).is_dir():
         raise fail("not-found", f"the run in `{folder}` has no `{checkpoint}` yet", None)
     run = _open(recipe, weights=False)
-    _fill(run, folder / checkpoint, recipe)
+    if checkpoint == "last":
+        read_weights(run.trained.model, folder / checkpoint)
+    else:
+        _fill(run, folder / checkpoint, recipe)
     how = replace(Measuring.of(recipe.file), batches=batches)
     return _best(run, how)[0]
 
@@ -104,9 +100,10 @@ class Run:
 
     recipe: Recipe
     data: Data
-    program: Any
+    program: Program
     trained: Trained
     state: State
+    world: World
 
     @property
     def metrics(self) -> list[str]:
@@ -114,23 +111,67 @@ class Run:
         return list(dict.fromkeys(["loss", *self.recipe.file.evaluate.metrics]))
 
 
-def _open(recipe: Recipe, *, weights: bool = True) -> Run:
-    """Read the data, compile and fill the model. Raises CompileError."""
+def _open(recipe: Recipe, world: World = ALONE, *, weights: bool = True) -> Run:
+    """Read the data, compile, fill and place the model. Raises CompileError."""
     file = recipe.file
-    if file.train.batch % file.train.accumulate:
-        message = f"a batch of {file.train.batch} cannot be cut into {file.train.accumulate} equal parts"
+    data, program = world.together(lambda: _compiled(recipe, world.share.of))
+    torch.manual_seed(file.seed)
+    device = world.device(file.train.device)
+
+    def plan() -> Placement:
+        return place(program.typed, tp=recipe.parallel.tp, plan=recipe.parallel.plan)
+
+    model = world.place(lambda on: make_model(recipe, program, weights=weights, device=on), device, plan)
+    example = next(held_out_batches(data, data.valid, [range(1)]))
+    trained = make_trained(recipe, program, model, example, device)
+    optimizer = recipe.optimizer.of(model.parameters())
+    state = State(model, optimizer, recipe.schedule.of(optimizer, file.train.steps), Progress(), world)
+    torch.manual_seed(world.seed(file.seed))
+    return Run(recipe, data, program, trained, state, world)
+
+
+def _compiled(recipe: Recipe, shares: int) -> tuple[Data, Program]:
+    """The data and the program that fits it. shares: into how many each part of a batch is cut."""
+    train = recipe.file.train
+    if train.batch % (train.accumulate * shares):
+        parts = f"{train.accumulate} equal parts" + (f" for each of {shares} processes" if shares > 1 else "")
+        message = f"a batch of {train.batch} cannot be cut into {parts}"
         raise fail("bad-value", message, recipe.span("train.accumulate"))
     data = recipe.data.read(recipe.tokenizer.start() if recipe.tokenizer is not None else None)
     if not len(data.train) or not len(data.valid):
         raise fail("bad-value", "nothing is left to train on, or held out", recipe.span("data"))
-    program = compile_model(recipe, data)
-    torch.manual_seed(file.seed)
-    model = make_model(recipe, program, weights=weights)
-    trained = make_trained(recipe, program, model, next(held_out_batches(data, data.valid, 1)))
-    optimizer = recipe.optimizer.of(model.parameters())
-    state = State(model, optimizer, recipe.schedule.of(optimizer, file.train.steps), Progress())
-    torch.manual_seed(file.seed)
-    return Run(recipe, data, program, trained, state)
+    return data, compile_model(recipe, data)
+
+
+def _loop(folder: Path, run: Run, report: Report) -> None:
+    """Train to the end. Raises CompileError where the numbers went bad."""
+    recipe, model = run.recipe, run.trained.model
+    publisher = Publisher(recipe, run.program, settings(recipe, run.data), model, run.data, run.world)
+    try:
+        Loop(recipe, folder, run.data, run.trained, run.state, publisher, report, run.world).run()
+    except NotFinite as fault:
+        raise fail(
+            "not-finite",
+            f"step {run.state.progress.step + 1}: {fault}",
+            recipe.span("optimizer.lr"),
+            help="nothing was updated: try a smaller `lr`, a longer `warmup`, or `clip`",
+        ) from None
+
+
+def _write(folder: Path, name: str, text: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(text, encoding="utf-8")
+
+
+def _announce(folder: Path, run: Run, out: TextIO) -> None:
+    """What is about to be trained, and where."""
+    _write(folder, ENVIRONMENT, json.dumps(environment(run.world.size), indent=2) + "\n")
+    total, trained = parameter_counts(run.trained.model)
+    print(
+        f"{run.recipe.name}: {total:,} parameters, {trained:,} trained; {len(run.data.train):,} examples, "
+        f"{len(run.data.valid):,} held out; into {folder}",
+        file=out,
+    )
 
 
 def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
@@ -163,25 +204,33 @@ def _changes(old: Any, new: Any, path: str) -> list[str]:
     return [path] if old != new else []
 
 
-def _resume(folder: Path, state: State, out: TextIO) -> None:
+def _resume(folder: Path, run: Run, out: TextIO) -> None:
     """Take the newest intact state, and say which damaged ones were passed over."""
-    found, damaged = generations.newest(folder, "last")
+    found, damaged = run.world.once(lambda: generations.newest(folder, "last"))
+    if found is not None:
+        run.state.read(found.path)
+    run.world.once(lambda: _tell(folder, run, damaged, out))
+
+
+def _tell(folder: Path, run: Run, damaged: list[Generation], out: TextIO) -> None:
+    """Where a run goes on, and what is not as it was."""
     for generation in damaged:
         print(f"note: {generation.path} is damaged and was passed over", file=sys.stderr)
-    if found is None:
+    step = run.state.progress.step
+    if not step:
         print("nothing was saved yet: from the first step", file=out)
         return
-    state.read(found.path)
     before = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
-    for name, value in environment().items():
-        if before.get(name) != value:
-            note = f"note: {name} was {before.get(name)} and is {value}: results may differ in rounding"
-            print(note, file=sys.stderr)
-    print(f"resumed after step {state.progress.step}", file=out)
+    for name, value in environment(run.world.size).items():
+        if before.get(name, value) != value:
+            differs = "results may differ in rounding"
+            differs += ", and dropout draws other numbers" if name == "processes" else ""
+            print(f"note: {name} was {before[name]} and is {value}: {differs}", file=sys.stderr)
+    print(f"resumed after step {step}", file=out)
 
 
 def _fill(run: Run, folder: Path, recipe: Recipe) -> None:
-    """The weights of a published or saved model in a run's own."""
+    """The weights of a published model in a run's own."""
     fill(run.trained.model, load(folder).state_dict(), recipe, whole=True)
 
 
@@ -190,10 +239,16 @@ def _picture(folder: Path, recipe: Recipe, baselines: Mapping[str, Figures]) -> 
     (folder / CURVE).write_text(draw(recipe.name, read_metrics(folder), rules), encoding="utf-8")
 
 
-def _finish(folder: Path, recipe: Recipe, run: Run) -> None:
-    """Measure the best checkpoint and the baselines on all that was held out; write picture and card."""
+def _finish(folder: Path, run: Run) -> None:
+    """Measure the best checkpoint and the baselines on all that was held out; write picture and card.
+
+    Of several processes the first does it alone, with a model of its own.
+    """
+    recipe, file = run.recipe, run.recipe.file
+    if run.world.size > 1:
+        model = make_model(recipe, run.program, weights=False).to(run.trained.device)
+        run = replace(run, trained=replace(run.trained, model=model))
     _fill(run, folder / "best", recipe)
-    file = recipe.file
     best, shown = _best(run, replace(Measuring.of(file), batches=file.evaluate.final_batches))
     baselines = {name: BASELINES[name](run.data) for name in file.evaluate.baselines}
     _picture(folder, recipe, baselines)
@@ -214,7 +269,7 @@ def _finish(folder: Path, recipe: Recipe, run: Run) -> None:
         why_not_exported(run.program),
         shown,
     )
-    (folder / CARD).write_text(card(recipe, facts), encoding="utf-8")
+    (folder / CARD).write_text(card(recipe, facts, environment(run.world.size)), encoding="utf-8")
 
 
 def _waiting(folder: Path) -> float:

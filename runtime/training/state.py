@@ -12,14 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from compiler.weights.readers import read_header
-from runtime.checkpoint.layout import check_entries
-from runtime.checkpoint.reader import open_checkpoint
 from runtime.checkpoint.staging import Staging
-from runtime.checkpoint.writer import TensorStream, file_chunks
+from runtime.parallel.world import ALONE, World
+from runtime.training.saved import Saved, open_saved, write_saved
 
-WEIGHTS: Final = "model.safetensors"
-STATE: Final = "state.safetensors"
 PROGRESS: Final = "state.json"
 
 
@@ -38,32 +34,37 @@ class Progress:
 
 @dataclass(frozen=True)
 class State:
-    """The parts of a run that change."""
+    """The parts of a run that change; of model and optimizer each process of a world may have a part."""
 
     model: nn.Module
     optimizer: Optimizer
     schedule: LambdaLR
     progress: Progress
+    world: World = ALONE
 
     def nbytes(self) -> int:
         """About what a generation takes on the disk."""
-        tensors = [*self.model.state_dict().values(), *self._tensors()[0].values()]
+        tensors = [*self.model.state_dict().values(), *self._optimizer()[0].values()]
         return sum(int(t.nbytes) for t in tensors) + (1 << 16)
 
     def write(self, staging: Staging) -> None:
         """Put all of it into a generation."""
-        tensors, scalars = self._tensors()
-        write_tensors(staging, WEIGHTS, self.model.state_dict())
-        write_tensors(staging, STATE, tensors)
+        tensors, scalars = self._optimizer()
+        tensors |= {self._generator(device): state for device, state in self._generators().items()}
+        write_saved(staging, self.model.state_dict(), tensors, self.world)
         schedule = {k: v for k, v in self.schedule.state_dict().items() if k != "lr_lambdas"}
         facts = {"progress": asdict(self.progress), "optimizer": scalars, "schedule": schedule}
-        staging.write(PROGRESS, [json.dumps(facts, indent=1).encode()])
+        self.world.once(lambda: staging.write(PROGRESS, [json.dumps(facts, indent=1).encode()]))
 
     def read(self, folder: Path) -> None:
-        """Take all of it from a generation of the same recipe."""
+        """Take all of it from a generation of the same recipe, whatever world wrote it.
+
+        The generators of a process that has no namesake there stay as they are.
+        """
         facts = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        read_weights(self.model, folder)
-        held = read_tensors(folder / STATE)
+        saved = open_saved(folder, self.world)
+        held = self._room(saved)
+        saved.fill({**self.model.state_dict(), **held})
         states: dict[int, dict[str, Any]] = {int(k): dict(v) for k, v in facts["optimizer"]["state"].items()}
         for key, tensor in held.items():
             owner, *rest = key.split("/")
@@ -75,16 +76,39 @@ class State:
         )
         for name, value in facts["progress"].items():
             setattr(self.progress, name, value)
-        torch.set_rng_state(held["rng/cpu"])
-        if "rng/cuda" in held:
-            torch.cuda.set_rng_state(held["rng/cuda"])
+        if self._generator("cpu") in held:
+            torch.set_rng_state(held[self._generator("cpu")])
+        if self._generator("cuda") in held:
+            torch.cuda.set_rng_state(held[self._generator("cuda")])
 
-    def _tensors(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The optimizer's tensors and the generators, by key; and what of the optimizer is no tensor."""
-        held = self.optimizer.state_dict()
-        tensors: dict[str, Tensor] = {"rng/cpu": torch.get_rng_state()}
+    def _room(self, saved: Saved) -> dict[str, Tensor]:
+        """Memory for what was saved beside the weights: cut like a parameter what is shaped like it."""
+        parameters: list[Tensor] = [p for group in self.optimizer.param_groups for p in group["params"]]
+        held: dict[str, Tensor] = {}
+        for key, entry in saved.tensors.items():
+            owner, *rest = key.split("/")
+            if rest:
+                like = parameters[int(rest[0])] if owner == "optimizer" else entry
+                same = like.shape == entry.shape and not like.is_meta
+                held[key] = torch.empty_like(like if same else entry, device=None if same else "cpu")
+        return held
+
+    def _generators(self) -> dict[str, Tensor]:
+        """The states of this process's generators, by device."""
+        found = {"cpu": torch.get_rng_state()}
         if any(p.is_cuda for p in self.model.parameters()):
-            tensors["rng/cuda"] = torch.cuda.get_rng_state()
+            found["cuda"] = torch.cuda.get_rng_state()
+        return found
+
+    def _generator(self, device: str) -> str:
+        """The key of this process's generator. Those who share the layers draw alike."""
+        index = self.world.share.index
+        return f"rng/{device}" + (f"/{index}" if index else "")
+
+    def _optimizer(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The optimizer's tensors by key; and what of it is no tensor."""
+        held = self.optimizer.state_dict()
+        tensors: dict[str, Tensor] = {}
         scalars: dict[str, dict[str, Any]] = {}
         for index, entry in held["state"].items():
             for name, value in entry.items():
@@ -95,19 +119,6 @@ class State:
         return tensors, {"state": scalars, "param_groups": held["param_groups"]}
 
 
-def write_tensors(staging: Staging, name: str, tensors: dict[str, Tensor]) -> None:
-    """One safetensors file of a generation."""
-    stream = TensorStream.of(tensors)
-    check_entries(stream.entries)
-    staging.write(name, file_chunks(stream.entries, stream))
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, in memory of their own."""
-    checkpoint = open_checkpoint(read_header(path))
-    return {key: checkpoint.tensor(key).clone() for key in checkpoint.header.tensors}
-
-
 def read_weights(model: nn.Module, folder: Path) -> None:
     """Fill a model from a generation."""
-    model.load_state_dict(read_tensors(folder / WEIGHTS))
+    open_saved(folder, ALONE).fill(model.state_dict())

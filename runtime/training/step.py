@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
+from runtime.parallel.gradients import clip_to, local, total_norm
+from runtime.parallel.world import ALONE, World
 from runtime.training.data.common import Example
 from runtime.training.losses import LossSection, Outputs, counted
 
@@ -38,6 +40,10 @@ class Trained:
         return {name: value.to(self.device, non_blocking=True) for name, value in batch.items()}
 
 
+#: A part whose loss is no number, and torch's generator as it was before it was run.
+Fault = tuple[Example, Tensor]
+
+
 class NotFinite(Exception):
     """A loss or gradient that is no number; nothing was updated. module: the first that made one."""
 
@@ -47,34 +53,68 @@ class NotFinite(Exception):
 
 
 def train_step(
-    trained: Trained, optimizer: Optimizer, batches: Sequence[Example], clip: float | None
+    trained: Trained,
+    optimizer: Optimizer,
+    batches: Sequence[Example],
+    clip: float | None,
+    world: World = ALONE,
 ) -> tuple[float, float]:
     """Update once from the parts of a batch; the loss, and the gradient's norm before it is clipped.
 
-    The loss is the mean over everything that the parts count together, however they are cut.
-    Raises NotFinite, before the update.
+    The loss is the mean over everything that the parts count together, however they are cut and whichever
+    process of the world reads them. Raises NotFinite, on all processes and before the update.
     """
     optimizer.zero_grad(set_to_none=True)
-    shares = [counted(batch) for batch in batches]
-    total = 0.0
-    for batch, share in zip(batches, shares, strict=True):
+    counts = [counted(batch) for batch in batches]
+    [everything] = world.total([sum(counts)])
+    if not everything:
+        raise NotFinite("the loss", "the mean over labels: none of the batch counts")
+    total, fault = 0.0, None
+    for batch, count in zip(batches, counts, strict=True):
         batch = trained.to_device(batch)
         before = torch.get_rng_state()
-        loss, _ = trained.run(batch)
-        part = loss * (share / sum(shares))
-        if not torch.isfinite(loss):
-            torch.set_rng_state(before)
-            raise NotFinite("the loss", first_not_finite(trained, batch))
-        part.backward()  # type: ignore[no-untyped-call]
-        total += float(part.detach())
+        loss, outputs = trained.run(batch)
+        part = float(loss.detach()) * (count / everything) if count else 0.0
+        if fault is None and not math.isfinite(part):
+            fault = (batch, before)
+        _backward(loss, outputs, count / everything)
+        total += part
+    [total] = world.total([total])
+    if not math.isfinite(total):
+        raise NotFinite("the loss", _blamed(trained, batch, fault, world))
     parameters = [p for p in trained.model.parameters() if p.grad is not None]
-    norm = get_total_norm([p.grad for p in parameters if p.grad is not None])
+    norm = total_norm(parameters)
     if not torch.isfinite(norm):
-        raise NotFinite("the gradient", _first_gradient(trained.model))
+        raise NotFinite("the gradient", _first_gradient(trained.model, world))
     if clip is not None:
-        clip_grads_with_norm_(parameters, clip, norm)
+        clip_to(parameters, clip, norm)
     optimizer.step()
     return total, float(norm)
+
+
+def _backward(loss: Tensor, outputs: Outputs, weight: float) -> None:
+    """Gradients of a part's loss by its weight.
+
+    The mean over nothing is no number, and neither is its gradient; yet a model in parts has to run back on
+    every process. So what has no weight gives zeros from its outputs on.
+    """
+    if weight:
+        (loss * weight).backward()  # type: ignore[no-untyped-call]
+        return
+    others = [value for name, value in outputs.items() if name != "loss" and value.requires_grad] or [loss]
+    torch.autograd.backward(others, [torch.zeros_like(value) for value in others])
+
+
+def _blamed(trained: Trained, batch: Example, fault: Fault | None, world: World) -> str:
+    """Where the loss first went wrong on the first process on which it did; all run, for the model may be
+    in parts.
+    """
+    if fault is not None:
+        batch, state = fault
+        torch.set_rng_state(state)
+    found = first_not_finite(trained, batch)
+    names = world.each(found if fault is not None else None)
+    return next((name for name in names if name is not None), "the sum of its parts")
 
 
 def first_not_finite(trained: Trained, batch: Example) -> str:
@@ -100,7 +140,11 @@ def first_not_finite(trained: Trained, batch: Example) -> str:
     return f"`{found[0]}`" if found else "the loss itself"
 
 
-def _first_gradient(model: nn.Module) -> str:
+def _first_gradient(model: nn.Module, world: World) -> str:
     """The last parameter in the order of the model: gradients flow backwards, so the first to go bad."""
-    bad = [n for n, p in model.named_parameters() if p.grad is not None and not p.grad.isfinite().all()]
+    names = [name for name, _ in model.named_parameters()]
+    ours = [
+        n for n, p in model.named_parameters() if p.grad is not None and not local(p.grad).isfinite().all()
+    ]
+    bad = sorted({name for found in world.each(ours) for name in found}, key=names.index)
     return f"`{bad[-1].rpartition('.')[0]}`" if bad else "the sum of all (each of them is)"

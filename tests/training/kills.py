@@ -20,7 +20,8 @@ from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from runtime.training import generations
-from runtime.training.state import Progress, State, read_tensors
+from runtime.training.saved import read_tensors
+from runtime.training.state import Progress, State
 
 KEEP = 2
 

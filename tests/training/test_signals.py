@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from runtime.training.run import train
-from runtime.training.state import read_tensors
+from runtime.training.saved import read_tensors
 from tests.training.recipes import write
 
 SETTINGS = {"train.steps": 60, "checkpoint.every": 1000, "evaluate.every": 1000}
