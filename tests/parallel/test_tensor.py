@@ -17,6 +17,7 @@ from compiler.parallel.memory import Mesh, Training
 from compiler.parallel.memory import load as load_of
 from compiler.parallel.placement import place
 from compiler.pipeline import program, typed_graph
+from tests.emission.models import TRAINED
 from tests.parallel.worker import CASES, RANKS, built, measured
 
 #: Of float64, whose rounding is 1e-16.
@@ -26,18 +27,22 @@ CLOSE = 1e-12
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder in which both processes left what they found."""
-    folder = tmp_path_factory.mktemp("ranks")
+    return run("tests.parallel.worker", tmp_path_factory.mktemp("ranks"))
+
+
+def run(module: str, folder: Path) -> Path:
+    """Run a module as two processes that know each other."""
     root = Path(__file__).resolve().parents[2]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(root)}
-    command = [sys.executable, "-m", "tests.parallel.worker"]
     processes = [
         subprocess.Popen(
-            [*command, str(rank), str(folder)], env=environment, cwd=root, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-m", module, str(rank), str(folder)],
+            env=environment, cwd=root, stderr=subprocess.PIPE, text=True,
         )
         for rank in range(RANKS)
-    ]
+    ]  # fmt: skip
     for process in processes:
-        _, said = process.communicate(timeout=240)
+        _, said = process.communicate(timeout=1200)
         assert process.returncode == 0, said
     return folder
 
@@ -86,3 +91,11 @@ def test_bytes_are_those_that_the_plan_counts(name: str, ran: Path) -> None:
 
 def test_no_cache(ran: Path) -> None:
     assert "loaded whole" in load(ran, "llama", 0)["cache"]
+
+
+@pytest.mark.long
+def test_every_spec(tmp_path: Path) -> None:
+    folder = run("tests.parallel.every", tmp_path)
+    for case in TRAINED:
+        for rank in range(RANKS):
+            assert load(folder, case.name, rank)["worst"] <= CLOSE, case.name
