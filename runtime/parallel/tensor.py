@@ -10,12 +10,11 @@ from typing import Any, Final, cast
 
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.tensor import DTensor, Replicate, distribute_module
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_module
 from torch.distributed.tensor.parallel import (
     ColwiseParallel,
     ParallelStyle,
     RowwiseParallel,
-    SequenceParallel,
     parallelize_module,
 )
 
@@ -25,11 +24,30 @@ from compiler.parallel.styles import COLWISE, ROWWISE, SHARED, TABLE, TABLE_COLU
 HEADS: Final = 1  # the axis of heads in [B, heads, T, head_dim]
 
 
+class HeadNorm(ParallelStyle):
+    """A norm over single heads, of which each rank has some: the gradients of its weights are added.
+
+    torch's SequenceParallel does the same, but lets weights that are frozen learn.
+    """
+
+    def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
+        hooks = cast("Any", (_some_heads, _those_heads))  # annotated in torch as if they gave nothing
+        return distribute_module(module, device_mesh, None, *hooks)
+
+
+def _some_heads(module: nn.Module, inputs: tuple[Tensor], mesh: DeviceMesh) -> DTensor:
+    return DTensor.from_local(inputs[0], mesh, [Shard(HEADS)], run_check=False)
+
+
+def _those_heads(module: nn.Module, output: DTensor, mesh: DeviceMesh) -> Tensor:
+    return output.to_local()
+
+
 class TiedHead(ParallelStyle):
     """Scores by a table of which each rank holds rows: of (x, weight) every rank gets all scores."""
 
     def _apply(self, module: nn.Module, device_mesh: DeviceMesh) -> nn.Module:
-        hooks = cast("Any", (_whole_input, _whole_output))  # annotated in torch as if they gave nothing
+        hooks = cast("Any", (_whole_input, _whole_output))
         return distribute_module(module, device_mesh, None, *hooks)
 
 
@@ -68,7 +86,7 @@ def _style(model: nn.Module, pattern: str, style: str) -> ParallelStyle:
     if style == TABLE:
         return RowwiseParallel(input_layouts=Replicate())
     if style == SHARED:
-        return SequenceParallel(sequence_dim=HEADS, use_local_output=True)
+        return HeadNorm()
     is_tied = "*" not in pattern and next(model.get_submodule(pattern).parameters(), None) is None
     return TiedHead() if is_tied else ColwiseParallel(output_layouts=Replicate())
 

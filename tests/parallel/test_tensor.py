@@ -89,6 +89,11 @@ def test_bytes_are_those_that_the_plan_counts(name: str, ran: Path) -> None:
     assert counted == 4 * sum(prod(shape) for shape in load(ran, name, 0)["local"].values())
 
 
+@pytest.mark.parametrize("name", CASES)
+def test_what_is_frozen_stays_frozen(name: str, ran: Path) -> None:
+    assert load(ran, name, 0)["trained"] == []
+
+
 def test_no_cache(ran: Path) -> None:
     assert "loaded whole" in load(ran, "llama", 0)["cache"]
 

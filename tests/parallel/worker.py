@@ -122,11 +122,14 @@ def main(rank: int, folder: Path) -> None:
     from runtime.parallel.tensor import split
 
     for name, case in CASES.items():
-        placement = place(typed_graph(case.source, set=case.set), tp=RANKS, plan=case.plan)
+        graph = typed_graph(case.source, set=case.set)
+        placement = place(graph, tp=RANKS, plan=case.plan)
         model = split(built(case, "local"), placement, mesh)
         found = measured(model, case)
         local = {n: tuple(_local(p).shape) for n, p in model.named_parameters()}
-        said = {"found": found, "local": local, "cache": _refused(model)}
+        frozen = build(program(graph, "local"), device="meta").requires_grad_(False)
+        trained = [n for n, p in split(frozen, placement, mesh).named_parameters() if p.requires_grad]
+        said = {"found": found, "local": local, "cache": _refused(model), "trained": trained}
         torch.save(said, folder / f"{name}-{rank}.pt")
     dist.destroy_process_group()
 
