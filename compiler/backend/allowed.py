@@ -47,13 +47,14 @@ _NN: Final = """
     BatchNorm3d Conv1d Conv2d Conv3d ConvTranspose1d ConvTranspose2d ConvTranspose3d init.normal_
     init.uniform_ init.zeros_ init.ones_ init.constant_ init.trunc_normal_ init.kaiming_uniform_
     init.kaiming_normal_ init.xavier_uniform_ init.xavier_normal_ init.orthogonal_ init.eye_
+    LinearCrossEntropyOptions
 """
 _F: Final = """
     scaled_dot_product_attention dropout linear gelu relu silu softplus sigmoid tanh elu leaky_relu
-    hardswish mish softmax log_softmax cross_entropy layer_norm rms_norm group_norm batch_norm embedding
-    pad interpolate one_hot normalize conv1d conv2d conv3d conv_transpose1d conv_transpose2d
-    conv_transpose3d avg_pool1d avg_pool2d max_pool1d max_pool2d adaptive_avg_pool1d adaptive_avg_pool2d
-    unfold fold pixel_shuffle pixel_unshuffle grouped_mm
+    hardswish mish softmax log_softmax cross_entropy linear_cross_entropy layer_norm rms_norm group_norm
+    batch_norm embedding pad interpolate one_hot normalize conv1d conv2d conv3d conv_transpose1d
+    conv_transpose2d conv_transpose3d avg_pool1d avg_pool2d max_pool1d max_pool2d adaptive_avg_pool1d
+    adaptive_avg_pool2d unfold fold pixel_shuffle pixel_unshuffle grouped_mm
 """
 
 #: Names under torch, nn, F and math, in full.

@@ -98,12 +98,15 @@ class ClassWriter:
         program = self.program
         checked = {a.name for m in program.methods if m.is_stage for a in m.arguments}
         lengths = forward_lengths(program, names, checked)
-        first = next(iter(self.unit.outputs.values()))
+        early = self.unit.typed.block.early
+        outputs = {name: ref for name, ref in self.unit.outputs.items() if name != early}
+        first = next(iter(outputs.values()))
         body = replace(
-            self._body(staged(self.unit.actions, program.methods), self.unit.outputs),
+            self._body(staged(self.unit.actions, program.methods), outputs),
             cut=last_position(program.typed, first) if program.typed.cached else None,
             output_class=output_class(self.declaration.name),
             maybe=self.unit.typed.block.maybe,
+            early=self.unit.outputs.get(early),
         )
         return [head, *indented(write_body(body, names, lengths))]
 

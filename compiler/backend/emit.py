@@ -48,7 +48,8 @@ def _header(program: Program) -> list[str]:
 
 
 def _output(program: Program) -> list[str]:
-    outputs = program.root.unit.outputs
+    unit = program.root.unit
+    outputs = [name for name in unit.outputs if name != unit.typed.block.early]
     if len(outputs) == 1:
         return []
     fields = [f"    {name}: torch.Tensor" for name in outputs]

@@ -116,6 +116,21 @@ def quick_gelu(x):
     return x * torch.sigmoid(1.702 * x)
 
 
+def linear_cross_entropy(x, labels, weight, bias=None, ignore=None):
+    """F.cross_entropy(F.linear(x, weight, bias), labels), 256 positions at a time: never all scores at once.
+
+    The gradients are computed with the loss, and scaled when it is differentiated, which works once. Under
+    autocast the scores are in the weight's type, not in the half one.
+    """
+    options = nn.LinearCrossEntropyOptions(
+        batch_chunk_size=256, allow_retain_graph=torch.compiler.is_compiling()
+    )
+    x = x.flatten(0, -2).to(weight.dtype)
+    return F.linear_cross_entropy(
+        x, weight, labels.flatten(), linear_bias=bias, ignore_index=ignore, options=options
+    )
+
+
 class GroupedLinear(nn.Module):
     """A linear map per group: rows [R, I] sorted by group, `count` rows of each."""
 

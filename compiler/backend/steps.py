@@ -21,6 +21,7 @@ class Body:
     """What a method computes: its actions, the texts of each action's literals, and what it returns.
 
     cut: where `last` keeps the last position only. output_class: what wraps several outputs, "" for a tuple.
+    early: what is returned alone, before anything that it does not need, where it is not None.
     """
 
     declaration: ClassDecl
@@ -30,6 +31,12 @@ class Body:
     cut: Ref | None = None
     output_class: str = ""
     maybe: frozenset[str] = frozenset()  # outputs that may be None
+    early: Ref | None = None
+
+    @property
+    def wanted(self) -> set[Ref]:
+        """All that may be returned."""
+        return {*self.outputs.values(), *([] if self.early is None else [self.early])}
 
 
 def action_literals(action: Action) -> list[Lit]:
@@ -63,7 +70,7 @@ def write_body(body: Body, names: Names, lengths: Lengths = NO_LENGTHS) -> list[
 
 def _live(body: Body) -> Body:
     """The body without what only other methods, or nobody, reads."""
-    kept = {id(a) for a in needed(body.actions, set(body.outputs.values()), frozenset())}
+    kept = {id(a) for a in needed(body.actions, body.wanted, frozenset())}
     pairs = [(a, h) for a, h in zip(body.actions, body.holes, strict=True) if id(a) in kept]
     return replace(body, actions=tuple(a for a, _ in pairs), holes=tuple(h for _, h in pairs))
 
@@ -80,14 +87,28 @@ class _BodyWriter:
         self.lines = list(lengths.opening)
         self.printer = Printer(body.declaration.unit.typed, names)
         self.readers = find_readers(body.actions, body.outputs)
+        if body.early is not None:
+            self.readers.setdefault(body.early, []).extend((None, None))  # tested, and returned
         self.single = single_outputs(self.readers)
 
     def write(self) -> list[str]:
-        for action, holes in zip(self.body.actions, self.body.holes, strict=True):
-            self._action(action, holes)
-        self.lines += self.lengths.closing
+        pairs = list(zip(self.body.actions, self.body.holes, strict=True))
+        if self.body.early is not None:
+            first = {id(a) for a in needed(self.body.actions, {self.body.early}, frozenset())}
+            self._write([pair for pair in pairs if id(pair[0]) in first])
+            pairs = [pair for pair in pairs if id(pair[0]) not in first]
+            name = self.printer.value(self.body.early)
+            self.lines += [*self.lengths.closing, f"if {name} is not None:", f"    return {name}"]
+            self._write(pairs)
+        else:
+            self._write(pairs)
+            self.lines += self.lengths.closing
         self._return()
         return self.lines
+
+    def _write(self, pairs: list[tuple[Action, list[str]]]) -> None:
+        for action, holes in pairs:
+            self._action(action, holes)
 
     def _action(self, action: Action, holes: list[str]) -> None:
         match action:

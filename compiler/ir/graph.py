@@ -125,6 +125,7 @@ class Block:
     outputs: Mapping[str, Ref]
     output_spans: Mapping[str, Span]
     maybe: frozenset[str] = frozenset()  # outputs that may be None when the module runs
+    early: str = ""  # one of those, after which nothing else is computed where it is not None
 
     def input(self, name: str) -> InputPort:
         """The port of that name."""

@@ -119,6 +119,8 @@ def _block(view: _View) -> Lines:
     for node in view.block.nodes:
         yield from _indented(_node(node, view))
     yield f"outputs: {_refs(view.block.outputs)}"
+    if view.block.early:
+        yield f"early: {text(view.block.early)}"
 
 
 def _node(node: Node, view: _View) -> Lines:

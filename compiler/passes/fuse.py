@@ -36,7 +36,8 @@ def fuse(graph: TypedGraph) -> TypedGraph:
     named = {*table.ties, *table.ties.values(), *(n for n in owners if any(p.reaches(n) for p in trained))}
     fusing = _Fusing(dict(_prefixes(graph.root)), initial, named)
     root = fusing.block(graph.root, keep=bool(graph.graph.methods))
-    return replace(graph, root=root, joined=Joined(graph.root, tuple(fusing.joins)))
+    before = graph.root if graph.joined is None else graph.joined.before
+    return replace(graph, root=root, joined=Joined(before, tuple(fusing.joins)))
 
 
 def _prefixes(root: TypedBlock) -> Iterator[tuple[int, list[str]]]:

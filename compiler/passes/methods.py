@@ -87,12 +87,13 @@ def last_position(graph: TypedGraph, output: Ref) -> Ref:
     Keeping only the last position there gives the last position of the output.
     """
     root = graph.root
+    early = root.block.outputs[root.block.early].node if root.block.early else ""  # labels go with no `last`
     ref = output
     while ref.node not in root.inputs:
         before = _position_before(root, ref)
         if before is None:
             return ref
-        readers = [n for n in root.nodes for r in n.node.refs() if r == before]
+        readers = [n for n in root.nodes for r in n.node.refs() if r == before and n.node.name != early]
         if len(readers) != 1 or before in root.block.outputs.values():
             return ref
         ref = before

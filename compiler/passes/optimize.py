@@ -1,4 +1,4 @@
-"""The passes that buy speed, by name. None runs unless it is asked for: the plain text is the one to read."""
+"""The passes that buy speed or memory, by name. None runs unasked: the plain text is the one to read."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ from compiler.diagnostics.diagnostic import fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.typed import TypedGraph
 from compiler.passes.fuse import fuse
+from compiler.passes.loss import loss
 
-OPTIMIZATIONS: Final[Mapping[str, Callable[[TypedGraph], TypedGraph]]] = MappingProxyType({"fuse": fuse})
+#: In the order in which they run: `fuse` leaves apart what `loss` has tied.
+OPTIMIZATIONS: Final[Mapping[str, Callable[[TypedGraph], TypedGraph]]] = MappingProxyType(
+    {"loss": loss, "fuse": fuse}
+)
 
 
 def optimize(graph: TypedGraph, names: Collection[str]) -> TypedGraph:

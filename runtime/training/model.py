@@ -45,7 +45,8 @@ def compile_model(recipe: Recipe, data: Data | None) -> Program:
     given = parse_overrides(found)
     given.update(settings(recipe, data))
     style = "local" if recipe.parallel.tp > 1 else "views"
-    return lowered(infer_shapes(resolve(spec, library, variant, given)), style)
+    typed = infer_shapes(resolve(spec, library, variant, given))
+    return lowered(typed, style, recipe.file.train.optimize)
 
 
 def find(source: str) -> tuple[str | Path, str, dict[str, Any]]:
@@ -159,7 +160,8 @@ def make_trained(
     Raises CompileError where the data does not fit the spec.
     """
     root = program.typed.graph.root
-    outputs = tuple(root.outputs)
+    alone = "loss" in recipe.file.train.optimize
+    outputs = ("loss",) if alone else tuple(root.outputs)
     diagnostics = Diagnostics()
     span = recipe.span("model.spec")
     for port in root.inputs:
@@ -168,6 +170,10 @@ def make_trained(
             diagnostics.error("missing-input", message, span, help=did_you_mean(port.name, batch))
     wanted = {*recipe.loss.needs(), *(n for m in recipe.file.evaluate.metrics for n in METRICS[m].needs)}
     for name in sorted(wanted - set(outputs) - set(batch)):
+        if alone:
+            message = f"something reads `{name}`, and with `optimize: [loss]` there is only the loss"
+            diagnostics.error("conflict", message, recipe.span("train.optimize"), help="leave it out")
+            continue
         cure = "add a `loss` section" if name == "loss" else did_you_mean(name, outputs)
         diagnostics.error("unknown-port", f"the spec has no output `{name}`", span, help=cure)
     diagnostics.check()

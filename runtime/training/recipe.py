@@ -18,7 +18,7 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BeforeValidator, Field
 
-from compiler.diagnostics.diagnostic import Diagnostics, fail
+from compiler.diagnostics.diagnostic import Diagnostics, Note, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.passes.library import read_source
 from compiler.passes.overrides import parse_overrides
@@ -72,7 +72,10 @@ class ModelSection(Section):
 
 
 class TrainSection(Section):
-    """How long and how large. clip: of the gradient's norm. workers: processes that prepare data."""
+    """How long and how large. clip: of the gradient's norm. workers: processes that prepare data.
+
+    optimize: passes of the compiler; `loss` makes the loss without ever holding all logits.
+    """
 
     steps: Positive
     batch: Positive
@@ -81,6 +84,7 @@ class TrainSection(Section):
     precision: Annotated[Literal["float32", "bfloat16"], _scalar] = "float32"
     device: Word = "cpu"
     workers: Count = 0
+    optimize: Words = ()
 
 
 class EvaluateSection(Section):
@@ -260,21 +264,22 @@ _KINDS: Final[tuple[tuple[str, Mapping[str, type[KindSection]], str | None], ...
 
 
 def _check_names(recipe: Recipe, diagnostics: Diagnostics) -> None:
-    """Metrics and baselines that exist, and a `best` that is measured."""
+    """Metrics, baselines and passes that exist, and a `best` that is measured."""
     evaluate = recipe.file.evaluate
-    for field, names, known in (
-        ("metrics", evaluate.metrics, METRICS),
-        ("baselines", evaluate.baselines, BASELINES),
-        ("final", evaluate.final, FINALS),
+    for field, what, names, known in (
+        ("evaluate.metrics", "metric", evaluate.metrics, METRICS),
+        ("evaluate.baselines", "baseline", evaluate.baselines, BASELINES),
+        ("evaluate.final", "final", evaluate.final, FINALS),
+        ("train.optimize", "pass for training", recipe.file.train.optimize, ("loss",)),
     ):
         for name in names:
             if name not in known:
-                diagnostics.error(
-                    "bad-value",
-                    f"there is no {field.removesuffix('s')} `{name}`",
-                    recipe.span(f"evaluate.{field}"),
-                    help=did_you_mean(name, known),
-                )
+                message, cure = f"there is no {what} `{name}`", did_you_mean(name, known)
+                diagnostics.error("bad-value", message, recipe.span(field), help=cure)
+    if recipe.parallel.tp > 1 and recipe.file.train.optimize:
+        message = "`optimize: [loss]` reads the head's weight whole, which tensor parallel splits"
+        span, other = recipe.span("train.optimize"), recipe.span("parallel.tp")
+        diagnostics.error("conflict", message, span, notes=(Note("here", other),), help="leave one out")
     if evaluate.best not in {"loss", *evaluate.metrics}:
         diagnostics.error(
             "bad-value",

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from torch import nn
 from torch.optim import AdamW
@@ -23,12 +24,14 @@ from tests.training.recipes import RECIPE, write
 STEPS = 50
 
 
-def test_fifty_steps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimize", [[], ["loss"]], ids=["plain", "loss"])
+def test_fifty_steps(tmp_path: Path, optimize: list[str]) -> None:
     sizes = dict(vocab=30, context=16, dim=24, depth=2, heads=3)
     torch.manual_seed(5)
     runtime.export(compiler.build("char_gpt", set=sizes), tmp_path / "start")
     recipe = write(tmp_path, _plain(tmp_path / "start"))
-    folder = train(recipe, tmp_path / "run", log=io.StringIO())
+    settings = {"train.optimize": optimize, "evaluate.metrics": ["perplexity"], "evaluate.final": ["sample"]}
+    folder = train(recipe, tmp_path / "run", set=settings, log=io.StringIO())
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     ours = [row["loss"] for row in rows if "loss" in row]
     theirs = reference(read_recipe(recipe), tmp_path / "start")

@@ -38,6 +38,13 @@ def grouped_linear(c: Context) -> Text:
 
 
 def cross_entropy(c: Context) -> Text:
+    """Where it shares a weight, of the linear map that has it: the pass `loss` makes such nodes."""
+    weight, bias = c.share("weight"), c.share("bias")
+    if weight is not None:
+        options = f", self.{bias.value}" if bias is not None else ""
+        options += "" if c.attr("ignore") == -100 else ", ignore={ignore}"
+        call = "linear_cross_entropy({x}, {t}, self." + str(weight.value) + options + ")"
+        return Text({"y": code(call, x=c.var("x"), t=c.var("labels"), ignore=c.lit("ignore"))})
     options = "" if c.attr("ignore") == -100 else ", ignore_index={ignore}"
     options += "" if not c.attr("smoothing") else ", label_smoothing={smoothing}"
     rank = c.type("labels").rank
