@@ -40,7 +40,8 @@ def compile(source: str | Path, *, set: Overrides | None = None, optimize: Colle
     source: a spec's name (`gpt2`, `gpt2:medium`), the path of one, or a checkpoint folder or file of a known
     family.
     set: params to override, by path: {"heads": 8, "rope.base": 1e6}.
-    optimize: passes that buy speed; "fuse" makes one linear map of those that read the same value.
+    optimize: passes that buy speed or memory; "fuse" makes one linear map of those that read the same value,
+    "loss" lets forward, given labels, return the loss alone, without ever having all logits.
     Raises CompileError with every fault that the first faulty phase found.
     """
     return program(typed_graph(source, set=set), optimize=optimize)
