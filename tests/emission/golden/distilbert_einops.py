@@ -19,6 +19,11 @@ def positions(x, mask, past):
 
 def attention(q, k, v, mask=None, causal=False, scale=None, grouped=False, dropout=0.0):
     """softmax(q k^T * scale) v over [B, heads, T, head_dim]; a mask with `causal` holds that rule already."""
+    if grouped and q.shape[2] == 1 and (mask is None or mask.shape[1] == 1):
+        # one token: the heads of a group are queries of the same keys, each of which is read once
+        shared = q.reshape(q.shape[0], k.shape[1], -1, q.shape[3])
+        a = F.scaled_dot_product_attention(shared, k, v, attn_mask=mask, scale=scale, dropout_p=dropout)
+        return a.reshape(*q.shape[:3], v.shape[3])
     if causal and mask is None and q.shape[2] > 1:
         return F.scaled_dot_product_attention(
             q, k, v, is_causal=True, scale=scale, enable_gqa=grouped, dropout_p=dropout
