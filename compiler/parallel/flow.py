@@ -26,6 +26,8 @@ class Ids:
     """Whole numbers that the model is given, shifted or marked perhaps, but not counted by the graph."""
 
 
+#: Ops that contract the last axis of `x` by a weight [..., out, in].
+_MAPS = frozenset({"linear", "grouped_linear"})
 #: Ops that leave ids what they are.
 _KEEP_IDS = frozenset({"cast", "concat", "map", "pad", "rearrange", "slice"})
 
@@ -143,7 +145,7 @@ class Flow:
             ids = typed.node.inputs["ids"]
             given = isinstance(ids, Ref) and isinstance(values.get(ids), Ids)
             return self._table(site, module, given)
-        if action.op == "linear" and not split:
+        if action.op in _MAPS and not split:
             return self._linear(site, module, prefix)
         if not split:
             self.plain |= {module} if typed.weights else set()
@@ -152,7 +154,7 @@ class Flow:
         groups = [s.group for s in split]
         self.groups.join(groups)
         try:
-            if action.op == "linear":
+            if action.op in _MAPS:
                 return self._end(site, module, split[0])
             if action.op not in RULES:
                 raise Whole(f"`{typed.node.name}` needs all of it")
@@ -175,7 +177,9 @@ class Flow:
         tie = site.node.action.shares.get("weight")
         out = site.typed.outputs["y"]
         size = out.shape[-1].constant or 0
-        self.heads[module] = Head(size, "" if tie is None else prefix + str(tie.value).rpartition(".")[0])
+        if site.op == "linear":
+            table = "" if tie is None else prefix + str(tie.value).rpartition(".")[0]
+            self.heads[module] = Head(size, table)
         if tie is not None or module in self.whole:
             return {}
         return {"y": Split(out.rank - 1, self._open(site, module, COLWISE, size, "out"))}
@@ -187,6 +191,8 @@ class Flow:
             raise Whole(f"`{site.node.name}` maps each part by the same weights")
         if site.node.action.shares:
             raise Whole(f"`{site.node.name}` shares its weight")
+        if site.op == "grouped_linear" and site.typed.attrs["bias"]:
+            raise Whole(f"`{site.node.name}` adds a bias before the ranks' results are added")
         if module in self.whole:
             raise Whole(f"`{site.node.name}` is to be whole")
         group = self.groups.of(split.group)

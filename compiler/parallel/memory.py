@@ -89,7 +89,7 @@ def load(
     for parameter in parameters:
         module, _, weight = parameter.name.rpartition(".")
         size = ITEMSIZE[dtype if parameter.dtype == "float" else parameter.dtype]
-        axis = split_axis(placement.style(module), weight)
+        axis = split_axis(placement.style(module), weight, len(parameter.shape))
         part = tuple(_share(n, mesh.tensor) if k == axis else n for k, n in enumerate(parameter.shape))
         kept = size * _numel(tuple(_share(n, mesh.data) if k == 0 else n for k, n in enumerate(part)))
         trained = kept if training.trained(parameter.name) else 0

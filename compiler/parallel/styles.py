@@ -15,8 +15,11 @@ REPLICATE: Final = "replicate"  # whole
 STYLES: Final = (COLWISE, ROWWISE, GATHERED, TABLE, TABLE_COLUMNS, SHARED, REPLICATE)
 
 
-def split_axis(style: str, weight: str) -> int | None:
-    """The axis of a module's tensor (`weight`, `bias`) that is split under a style, None for none."""
+def split_axis(style: str, weight: str, rank: int) -> int | None:
+    """The axis of a module's tensor that is split under a style, None for none.
+
+    weight: [..., out, in] of maps, [rows, columns] of tables; bias: [..., out]. rank: how many axes it has.
+    """
     if style in (COLWISE, GATHERED, TABLE):
-        return 0
-    return 1 if style in (ROWWISE, TABLE_COLUMNS) and weight == "weight" else None
+        return rank - (2 if weight == "weight" else 1)
+    return rank - 1 if style in (ROWWISE, TABLE_COLUMNS) and weight == "weight" else None

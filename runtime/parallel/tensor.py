@@ -19,7 +19,8 @@ from torch.distributed.tensor.parallel import (
 )
 
 from compiler.parallel.placement import Placement
-from compiler.parallel.styles import COLWISE, ROWWISE, SHARED, TABLE, TABLE_COLUMNS
+from compiler.parallel.styles import COLWISE, REPLICATE, ROWWISE, SHARED, TABLE, TABLE_COLUMNS
+from runtime.parallel.grouped import Grouped
 
 HEADS: Final = 1  # the axis of heads in [B, heads, T, head_dim]
 
@@ -69,16 +70,19 @@ def split(model: nn.Module, placement: Placement, mesh: DeviceMesh) -> nn.Module
     and gives whole values, the same on every rank. There is no `new_cache`: a model that generates is loaded
     whole.
     """
-    parallelize_module(
-        model, mesh, {pattern: _style(model, pattern, s) for pattern, s in placement.styles.items()}
-    )
+    for name, module in list(model.named_modules()):
+        style = placement.style(name)
+        if style != REPLICATE:
+            parallelize_module(module, mesh, _style(module, style))
     if hasattr(model, "new_cache"):
         model.__dict__["new_cache"] = _no_cache
     return model
 
 
-def _style(model: nn.Module, pattern: str, style: str) -> ParallelStyle:
-    """torch's own style for one of ours; what is left is a head, tied or not."""
+def _style(module: nn.Module, style: str) -> ParallelStyle:
+    """torch's own style for one of ours, where it has it; what is left is a head, tied or not."""
+    if style in (COLWISE, ROWWISE) and not isinstance(module, nn.Linear):
+        return Grouped(style)
     if style in (COLWISE, TABLE_COLUMNS):
         return ColwiseParallel()
     if style == ROWWISE:
@@ -87,7 +91,7 @@ def _style(model: nn.Module, pattern: str, style: str) -> ParallelStyle:
         return RowwiseParallel(input_layouts=Replicate())
     if style == SHARED:
         return HeadNorm()
-    is_tied = "*" not in pattern and next(model.get_submodule(pattern).parameters(), None) is None
+    is_tied = next(module.parameters(), None) is None
     return TiedHead() if is_tied else ColwiseParallel(output_layouts=Replicate())
 
 

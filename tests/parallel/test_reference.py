@@ -28,9 +28,9 @@ FAMILIES: Mapping[str, tuple[str, dict[str, str]]] = {
     "mixtral": (
         "Mixtral",
         {
-            "model.layers.*.mlp.experts.gate_up_proj": "experts stay whole",
-            "model.layers.*.mlp.experts.down_proj": "experts stay whole",
-            "model.layers.*.mlp.experts": "experts stay whole",
+            "model.layers.*.mlp.experts.gate_up_proj": "gate and up are one tensor there",
+            "model.layers.*.mlp.experts.down_proj": "split together with them",
+            "model.layers.*.mlp.experts": "how it runs them",
         },
     ),
 }

@@ -48,6 +48,7 @@ CASES: Mapping[str, Case] = {
     "llama_partly": Case("llama", _LLAMA, ("tokens", "labels"), {"h.*.mlp.up": "replicate"}),
     "qwen3": Case("qwen3", _LLAMA, ("tokens", "mask", "labels")),
     "gemma2": Case("gemma2", _LLAMA | {"window": 5}, ("tokens", "mask", "labels")),
+    "mixtral": Case("mixtral", _LLAMA | {"experts": 5}, ("tokens", "mask", "labels")),
     "gpt2": Case(
         "gpt2", {"vocab": 61, "context": 16, "dim": 24, "depth": 2, "heads": 4}, ("tokens", "labels")
     ),
