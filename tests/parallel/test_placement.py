@@ -15,6 +15,7 @@ from compiler.parallel.memory import Mesh, Training, load
 from compiler.parallel.placement import Placement, place
 from compiler.passes.library import spec_names
 from compiler.pipeline import compile, typed_graph
+from runtime.cli.main import main
 from runtime.planning import plan
 from runtime.training.recipe import read_recipe
 
@@ -234,3 +235,23 @@ def test_command_needs_no_torch() -> None:
 def test_worlds_that_are_no_mesh() -> None:
     with pytest.raises(CompileError, match="a world of 10 ranks is not divisible by tp = 4"):
         plan("llama", world=10, tp=4)
+
+
+def test_command_prints_it_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "gpt2", "--world", "4", "--tp", "2"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == "gpt2 on 4 ranks: 2 share the data, 2 share each layer"
+    assert "h.*.attn.o rowwise" in lines
+    assert "wpe replicate (`sum` joins it with a value that every rank holds whole)" in lines
+    assert "gathered one at a time: h.*" in lines
+
+
+def test_adapted_maps_stay_whole_and_so_does_their_group() -> None:
+    adapted = {"at": ["h.*.attn.q", "h.*.attn.v"], "rank": 4, "alpha": 8.0}
+    settings = {"model.set.classes": 2, "model.adapters": adapted}
+    found = plan("imdb_lora", tp=2, set=settings).placement
+    assert "h.*.attn.o" not in found.styles
+    assert found.whole["h.*.attn.k"] == "`a` joins it with a value that every rank holds whole"
+    assert found.styles["h.*.mlp.up"] == "colwise"
+    override = {**settings, "parallel.plan": {"*.mlp.up": "replicate"}}
+    assert "h.*.mlp.down" not in plan("imdb_lora", tp=2, set=override).placement.styles
