@@ -18,6 +18,7 @@ PROMPT = 8
 NAMES = {"gpt2": "GPT-2 124M", "smollm2": "SmolLM2-135M"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 LAID_OUT: dict[str, Any] = {"optimize": ("fuse",), "layout": "decode"}
+LAID_OUT_EIGHT: dict[str, Any] = {"optimize": ("fuse",), "layout": "batch"}
 
 
 def rows(quick: bool) -> list[Row]:
@@ -100,23 +101,25 @@ def _eight(name: str, new: int, rounds: int) -> list[Row]:
     peer = theirs(name, torch.float32)
     prompt = torch.randint(0, 1000, (8, PROMPT))
     with saved(peer) as folder:
-        plain = runtime.load(folder)
+        plain, laid = runtime.load(folder), runtime.load(folder, **LAID_OUT_EIGHT)
         _touch(plain)
-    times = interleaved(
-        {"plain": _ours(plain, prompt, new), "transformers": _theirs(peer, prompt, new)}, rounds
-    )
+        _touch(laid)
+    calls = {
+        "plain": _ours(plain, prompt, new),
+        "laid out": _ours(laid, prompt, new),
+        "transformers": _theirs(peer, prompt, new),
+    }
+    equal = torch.equal(calls["plain"](), calls["laid out"]())
+    times = interleaved(calls, rounds)
     steps = {way: [t / new for t in several] for way, several in times.items()}
     what = f"decode {NAMES[name]} fp32, batch 8"
-    return [
-        Row(
-            what,
-            "transformers",
-            ratio(steps, "transformers", "plain"),
-            AT_LEAST,
-            1.1,
-            told=told(steps, tuple(steps)),
-        )
-    ]
+    found = []
+    for way, title in (("plain", what), ("laid out", f"{what}, laid out")):
+        note = told(steps, (way, "transformers"))
+        if way == "laid out":
+            note += f"; tokens {'equal' if equal else 'differ'}"
+        found.append(Row(title, "transformers", ratio(steps, "transformers", way), AT_LEAST, 1.1, told=note))
+    return found
 
 
 def _touch(model: nn.Module) -> None:

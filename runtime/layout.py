@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -17,8 +18,10 @@ from compiler.ir.graph import OpNode
 from compiler.ir.program import Program
 
 #: "decode": for one token at a time, where every weight is read once and a product is as fast as memory.
+#: "batch": for the tokens of several rows at a time.
 #: "rows": contiguous, as torch makes them.
-LAYOUTS: Final = ("decode", "rows")
+LAYOUTS: Final = ("decode", "batch", "rows")
+_BATCH: Final = 8
 
 
 def check_layout(layout: str | None) -> None:
@@ -35,17 +38,17 @@ def matrices(program: Program) -> frozenset[str]:
     return frozenset(own | {str(a.shares["weight"].value) for a in linear if "weight" in a.shares})
 
 
-def lay_out(model: nn.Module) -> None:
-    """Give the matrices of a model on the processor the layout "decode"; their values stay what they are.
+def lay_out(model: nn.Module, layout: str) -> None:
+    """Give the matrices of a model on the processor the layout "decode" or "batch"; their values stay.
 
-    float32: column by column where there are more rows than columns, which BLAS reads faster by a vector.
-    bfloat16: beside the weight stands a copy in blocks, which the product would otherwise make at every call.
+    By columns ("decode" in float32): where there are more rows than columns, which BLAS reads faster by a
+    vector. In blocks (the others): a copy beside the weight, as oneDNN's kernels read it.
     """
     for name in matrices(program_of(model)):
         owner_name, _, leaf = name.rpartition(".")
         owner = model.get_submodule(owner_name)
         weight: Any = getattr(owner, leaf)
-        place = _PLACED.get(weight.dtype)
+        place = _PLACED.get((layout, weight.dtype))
         if place is not None and weight.device.type == "cpu" and weight.dim() == 2:
             setattr(owner, leaf, place(weight))
 
@@ -60,7 +63,7 @@ def _by_columns(weight: nn.Parameter) -> nn.Parameter:
 
 
 class PackedParameter(nn.Parameter):
-    """A matrix with a copy in the blocks of oneDNN's bfloat16 kernels, read where no gradient is recorded."""
+    """A matrix with a copy in the blocks of oneDNN's kernels, read where no gradient is recorded."""
 
     packed: Tensor
     version: int
@@ -81,16 +84,24 @@ class PackedParameter(nn.Parameter):
             return func(*args, **(kwargs or {}))
 
 
-def _packed(weight: nn.Parameter) -> nn.Parameter:
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+def _packed(weight: nn.Parameter, rows: int) -> nn.Parameter:
+    """rows: how many oneDNN is to expect in a product; its blocks depend on it."""
+    if not torch.backends.mkldnn.is_available():
+        return weight
+    if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return weight
     made = PackedParameter(weight.data, requires_grad=weight.requires_grad)
-    made.packed = torch.ops.mkldnn._reorder_linear_weight(weight.data, 1)
+    made.packed = torch.ops.mkldnn._reorder_linear_weight(weight.data, rows)
     made.version = made._version
     return made
 
 
 _product = torch.ops.mkldnn._linear_pointwise
-_PLACED: Final[Mapping[torch.dtype, Callable[[nn.Parameter], nn.Parameter]]] = MappingProxyType(
-    {torch.float32: _by_columns, torch.bfloat16: _packed}
+_PLACED: Final[Mapping[tuple[str, torch.dtype], Callable[[nn.Parameter], nn.Parameter]]] = MappingProxyType(
+    {
+        ("decode", torch.float32): _by_columns,
+        ("decode", torch.bfloat16): partial(_packed, rows=1),
+        ("batch", torch.float32): partial(_packed, rows=_BATCH),
+        ("batch", torch.bfloat16): partial(_packed, rows=_BATCH),
+    }
 )

@@ -46,8 +46,9 @@ def load(  # noqa: PLR0913 - the contract, each by name
     else fetched), a file, folder or repository, or None for the spec's initial values.
     dialect, weightmap: whose names the checkpoint uses; left out, the only map that covers it.
     optimize: as for `compiler.build`; whatever the module holds, a checkpoint is read and written the same.
-    layout: "decode" places the weights for one token at a time on the CPU: faster there, for more memory.
-    "rows" makes every weight contiguous; left out, matrices in float32 may stay transposed views of the file.
+    layout: "decode" places the weights for one token at a time on the CPU, "batch" for those of several
+    rows: faster there, for more memory. "rows" makes every weight contiguous; left out, matrices in float32
+    may stay transposed views of the file.
     dtype: of the floating-point weights; left out, as the file has them. Weights to which the spec gives a
     type of their own keep it.
     device: one device, by torch's name; left out, the CPU. On "meta" there are shapes and types alone.
@@ -67,8 +68,8 @@ def load(  # noqa: PLR0913 - the contract, each by name
         model = _read(opened, opened.header, dtype, strided=layout != "rows")
         if device is not None:
             model.to(device)
-    if layout == "decode":
-        lay_out(model)
+    if layout in ("decode", "batch"):
+        lay_out(model, layout)
     remember(model, opened.origin)
     return model.eval()
 

@@ -32,8 +32,9 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     add_optimize(parser)
     parser.add_argument(
-        "--layout", choices=("decode", "rows"),
-        help="how weights lie in memory: decode is faster for one token at a time, rows is torch's own",
+        "--layout", choices=("decode", "batch", "rows"),
+        help="how weights lie in memory: decode is faster for one token at a time, batch for several, "
+        "rows is torch's own",
     )  # fmt: skip
     parser.add_argument("--device", help="where to run, as torch names it: cpu, cuda, cuda:1, mps")
     add_json(parser)

@@ -34,8 +34,10 @@ FUSED: dict[str, Any] = {"optimize": ("fuse",)}
 WAYS: tuple[dict[str, Any], ...] = (
     FUSED,
     {"layout": "decode"},
+    {"layout": "batch"},
     {"layout": "rows"},
     {**FUSED, "layout": "decode"},
+    {**FUSED, "layout": "batch"},
 )
 
 
@@ -99,10 +101,11 @@ def test_any_dialect_is_read_and_written_bit_for_bit(kind: str, dtype: torch.dty
         assert (tmp_path / str(k) / "model.safetensors").read_bytes() == written, way
 
 
+@pytest.mark.parametrize("rows", [1, 8])
 @pytest.mark.parametrize("kind", ["gpt2", "llama_tied"])
-def test_greedy_tokens_are_those_of_the_plain_module(kind: str, tmp_path: Path) -> None:
+def test_greedy_tokens_are_those_of_the_plain_module(kind: str, rows: int, tmp_path: Path) -> None:
     folder = _saved(MAKERS[kind], tmp_path, torch.float32)
-    start = torch.tensor([[3, 1, 4, 1, 5]])
+    start = torch.arange(5 * rows).reshape(rows, 5) % 61
     expected = runtime.generate(runtime.load(folder), start, max_new_tokens=20, eos=None)
     for way in WAYS:
         found = runtime.generate(runtime.load(folder, **way), start, max_new_tokens=20, eos=None)
@@ -121,27 +124,29 @@ def test_a_transposed_checkpoint_is_the_layout_and_stays_a_view(tmp_path: Path) 
     assert fused.h[1].attn.qkv.weight.shape == (72, 24) and fused.h[1].attn.qkv.weight.stride() == (1, 72)
 
 
-def test_a_weight_that_changed_is_not_read_from_its_packed_copy() -> None:
-    model: Any = runtime.load("gpt2", weights=None, set={"depth": 1}, dtype=torch.bfloat16, layout="decode")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_a_weight_that_changed_is_not_read_from_its_packed_copy(dtype: torch.dtype) -> None:
+    model: Any = runtime.load("gpt2", weights=None, set={"depth": 1}, dtype=dtype, layout="batch")
     head = model.wte.weight
     if not isinstance(head, PackedParameter):
-        pytest.skip("this processor has no bfloat16 products")
+        pytest.skip("this processor has no such products")
     tokens = torch.tensor([[1, 2, 3]])
     with torch.no_grad():
         before = model(tokens)
         head.mul_(2)
-        assert torch.equal(model(tokens).argmax(-1), _plain(model)(tokens).argmax(-1))
+        assert torch.equal(model(tokens).argmax(-1), _plain(model, dtype)(tokens).argmax(-1))
         assert not torch.equal(model(tokens), before)
 
 
-def _plain(model: nn.Module) -> nn.Module:
-    plain = runtime.load("gpt2", weights=None, set={"depth": 1}, dtype=torch.bfloat16)
+def _plain(model: nn.Module, dtype: torch.dtype) -> nn.Module:
+    plain = runtime.load("gpt2", weights=None, set={"depth": 1}, dtype=dtype)
     plain.load_state_dict(model.state_dict())
     return plain
 
 
-def test_gradients_reach_a_laid_out_weight() -> None:
-    model: Any = runtime.load("gpt2", weights=None, set={"depth": 1}, dtype=torch.bfloat16, layout="decode")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_gradients_reach_a_laid_out_weight(dtype: torch.dtype) -> None:
+    model: Any = runtime.load("gpt2", weights=None, set={"depth": 1}, dtype=dtype, layout="batch")
     model(torch.tensor([[1, 2, 3]])).float().sum().backward()
     assert model.h[0].attn.q.weight.grad.abs().sum() > 0
 
