@@ -59,9 +59,11 @@ Whole = Annotated[int, BeforeValidator(_reads("a whole number", int))]
 Number = Annotated[float, BeforeValidator(_reads("a number", int, float))]
 Flag = Annotated[bool, BeforeValidator(_reads("true or false", bool))]
 MaybeWord = Annotated[str | None, BeforeValidator(_reads("a word or null", str, _None))]
-MaybeWhole = Annotated[int | None, BeforeValidator(_reads("a whole number or null", int, _None)), Field(ge=1)]
+MaybeWhole = Annotated[
+    Annotated[int, Field(ge=1)] | None, BeforeValidator(_reads("a whole number or null", int, _None))
+]
 MaybeNumber = Annotated[
-    float | None, BeforeValidator(_reads("a number or null", int, float, _None)), Field(gt=0)
+    Annotated[float, Field(gt=0)] | None, BeforeValidator(_reads("a number or null", int, float, _None))
 ]
 Words = Annotated[tuple[Word, ...], BeforeValidator(_items)]
 WordsBy = Annotated[dict[Name, Word], MapOf]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compiler.diagnostics.diagnostic import fail
 from runtime.generation.api import generate
-from runtime.training.data.captions import Captioned
+from runtime.training.data.captions import Captioned, spoken
 from runtime.training.data.common import Data
 from runtime.training.data.text import Windows
 from runtime.training.step import Trained
@@ -77,11 +77,11 @@ def reconstruction(trained: Trained, data: Data) -> Shown:
 
 
 def zero_shot(trained: Trained, data: Data) -> Shown:
-    """How often the category whose words are nearest to a picture is its own; no category was a caption."""
+    """How often the category whose words are nearest to a picture is its own; none was a caption alone."""
     held = data.final
     if not isinstance(held, Captioned) or not data.labels or data.tokenizer is None:
         raise fail("bad-value", "`zero_shot` needs captions with a `category`", None)
-    words = [name.lower().replace("&", "and") for name in data.labels]
+    words = [spoken(name) for name in data.labels]
     rows = data.tokenizer.whole(words, data.facts["length"])
     texts = data.collate([{"tokens": torch.tensor(ids)} for ids in rows])
     given = {"tokens": texts["tokens"], "mask": texts["mask"]}

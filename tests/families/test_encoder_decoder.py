@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -176,29 +177,38 @@ def test_round_trip(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-10)
 
 
-def test_transformer_equals_torch() -> None:
-    """torch's own TransformerEncoder and TransformerDecoder, without their final norms."""
-    sizes: dict[str, Any] = dict(source_vocab=31, vocab=29, context=20, dim=24, depth=3, heads=4, hidden=40)
-    model: Any = compiler.build("transformer", set=sizes, dtype=torch.float64).eval()
+@pytest.mark.parametrize("spec", ["transformer", "translation"])
+def test_equals_torch(spec: str) -> None:
+    """torch's own TransformerEncoder and TransformerDecoder."""
+    first = spec == "translation"
+    sizes: dict[str, Any] = dict(source_vocab=31, vocab=31, context=20, dim=24, depth=3, heads=4, hidden=40)
+    model: Any = compiler.build(spec, set=sizes, dtype=torch.float64).eval()
     for parameter in model.parameters():
         parameter.data.add_(torch.randn_like(parameter) * 0.1)
     make: dict[str, Any] = dict(
         d_model=24, nhead=4, dim_feedforward=40, batch_first=True, dtype=torch.float64
     )
-    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(**make), 3, enable_nested_tensor=False).eval()
-    decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(**make), 3).eval()
-    encoder.load_state_dict(_torch_names(model.encoder, {"ln_1": "norm1", "ln_2": "norm2"}))
-    decoder.load_state_dict(_torch_names(model.decoder, {"ln_1": "norm1", "ln_2": "norm2", "ln_3": "norm3"}))
-    source, target = torch.randint(0, 31, (2, 11)), torch.randint(0, 29, (2, 7))
+    make |= dict(norm_first=True, bias=False) if first else {}
+    norm = model.e_norm if first else None
+    layers = nn.TransformerEncoderLayer(**make), nn.TransformerDecoderLayer(**make)
+    encoder = nn.TransformerEncoder(layers[0], 3, norm, enable_nested_tensor=False).eval()
+    decoder = nn.TransformerDecoder(layers[1], 3, norm).eval()
+    norms = {"ln_1": "norm1", "ln_2": "norm2", "ln_3": "norm3"}
+    encoder.layers.load_state_dict(_torch_names(model.encoder, norms))
+    decoder.layers.load_state_dict(_torch_names(model.decoder, norms))
+    source, target = torch.randint(0, 31, (2, 11)), torch.randint(0, 31, (2, 7))
     mask = torch.ones(2, 11, dtype=torch.bool)
     mask[1, 8:] = False
+    token, place = (model.e_token, model.e_place) if first else (model.token, model.d_place)
+    scale = math.sqrt(24) if first else 1.0
     with torch.no_grad():
-        memory = encoder(model.e_token(source) + model.e_place.weight[:11], src_key_padding_mask=~mask)
+        x = model.e_token(source) + model.e_place.weight[:11]
+        memory = encoder(x * scale, src_key_padding_mask=~mask)
         causal = nn.Transformer.generate_square_subsequent_mask(7, dtype=torch.float64)
-        x = model.token(target) + model.d_place.weight[:7]
-        hidden = decoder(x, memory, tgt_mask=causal, memory_key_padding_mask=~mask)
+        x = token(target) + place.weight[:7]
+        hidden = decoder(x * scale, memory, tgt_mask=causal, memory_key_padding_mask=~mask)
         found = model(source, mask, target=target)
-        torch.testing.assert_close(found, hidden @ model.token.weight.T, rtol=0, atol=1e-10)
+        torch.testing.assert_close(found, hidden @ token.weight.T, rtol=0, atol=1e-10)
 
 
 def _torch_names(layers: nn.ModuleList, norms: dict[str, str]) -> dict[str, Tensor]:
@@ -207,13 +217,12 @@ def _torch_names(layers: nn.ModuleList, norms: dict[str, str]) -> dict[str, Tens
     for i, layer in enumerate(layers):
         state = layer.state_dict()
         for ours, theirs in (("attn", "self_attn"), ("cross", "multihead_attn")):
-            for p in ("weight", "bias") if f"{ours}.q.weight" in state else ():
-                out[f"layers.{i}.{theirs}.in_proj_{p}"] = torch.cat([state[f"{ours}.{n}.{p}"] for n in "qkv"])
-                out[f"layers.{i}.{theirs}.out_proj.{p}"] = state[f"{ours}.o.{p}"]
+            for p in (p for p in ("weight", "bias") if f"{ours}.q.{p}" in state):
+                out[f"{i}.{theirs}.in_proj_{p}"] = torch.cat([state[f"{ours}.{n}.{p}"] for n in "qkv"])
+                out[f"{i}.{theirs}.out_proj.{p}"] = state[f"{ours}.o.{p}"]
         for p in ("weight", "bias"):
-            out[f"layers.{i}.linear1.{p}"] = state[f"mlp.up.{p}"]
-            out[f"layers.{i}.linear2.{p}"] = state[f"mlp.down.{p}"]
-            out |= {f"layers.{i}.{theirs}.{p}": state[f"{ours}.{p}"] for ours, theirs in norms.items()}
+            names = {"mlp.up": "linear1", "mlp.down": "linear2", **norms}
+            out |= {f"{i}.{names[n]}.{p}": state[f"{n}.{p}"] for n in names if f"{n}.{p}" in state}
     return out
 
 

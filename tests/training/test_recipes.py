@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from compiler import CompileError
 from compiler.source.paths import packaged
 from runtime.training.recipe import read_recipe
 from runtime.training.run import evaluate, train
 from tests.artifacts import CATALOGUES, FOLDER, need
+from tests.training.recipes import write
 
 #: recipe -> what is fetched for it
 NEEDS: Mapping[str, tuple[str, ...]] = {
@@ -48,3 +50,14 @@ def test_smoke(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert f"| this model | {' | '.join(f'{value:.4f}' for value in found.values())} |" in text
     assert text.startswith("---\n")
     assert (folder / "curve.svg").read_text().startswith("<svg ")
+
+
+def test_null_is_what_is_left_out(tmp_path: Path) -> None:
+    plain = read_recipe(write(tmp_path))
+    asked = {"train.clip": None, "evaluate.patience": None, "evaluate.batches": None, "data.limit": None}
+    file = read_recipe(write(tmp_path), asked).file
+    assert plain.file.train.clip == 1.0 and file.train.clip is None
+    assert (file.evaluate.patience, file.evaluate.batches) == (None, None)
+    for wrong in ({"train.clip": 0}, {"evaluate.patience": 0}, {"data.limit": 1.5}):
+        with pytest.raises(CompileError, match=r"greater than|whole number"):
+            read_recipe(write(tmp_path), wrong)

@@ -19,15 +19,16 @@ from runtime.training.data.common import Data, Example, FileSection, shuffled
 from runtime.training.data.folders import open_rgb
 from runtime.training.data.pixels import Look
 from runtime.training.data.rows import PAD, Padding
-from runtime.training.fields import Count, MaybeWord, Positive, Word
+from runtime.training.fields import Count, MaybeWord, Positive, Word, Words
 from runtime.training.tokenizer import Tokenizing
 
 
 @dataclass(frozen=True, order=True)
 class Entry:
-    """A picture and its text. category: empty where none was asked for."""
+    """A picture and its text. longer: the same with more words. category: empty where none was asked for."""
 
     text: str
+    longer: str
     picture: Path
     category: str
 
@@ -36,6 +37,7 @@ class CaptionsSection(FileSection):
     """table: a JSON list below `path`; text, picture: its keys. folder: of the pictures, below `path`.
 
     where: keys and the value that an entry must have in each. image: the side in pixels.
+    also: keys whose words stand behind the text in every other draw of training, never in what is held out.
     category: a key whose values are classes. length: tokens of a text at most.
     shift: pixels by which a picture is moved at most.
     """
@@ -44,6 +46,7 @@ class CaptionsSection(FileSection):
     text: Word
     picture: Word
     folder: Word
+    also: Words = ()
     category: MaybeWord = None
     where: Annotated[Values, Field(default_factory=dict)]
     image: Positive
@@ -57,7 +60,7 @@ class CaptionsSection(FileSection):
         entries = self._entries()
         entries = [entries[i] for i in shuffled(len(entries))][: self.limit]
         held = round(len(entries) * self.held_out)
-        tokenizer.learn([entry.text for entry in entries[held:]])
+        tokenizer.learn([entry.longer for entry in entries[held:]])
         pad = tokenizer.id_of(PAD, self.span)
         parts = [self._captioned(part, tokenizer) for part in (entries[held:], entries[:held])]
         facts = {"tokens": tokenizer.size, "image": self.image, "length": self.length}
@@ -82,23 +85,26 @@ class CaptionsSection(FileSection):
             raise self.unreadable(path, error) from None
         wanted = {str(key): plain(value) for key, value in self.where.items()}
         found: dict[str, Entry] = {}
-        keys = [self.text, self.picture, *wanted, *([self.category] if self.category is not None else [])]
+        maybe = [self.category] if self.category is not None else []
+        keys = [self.text, self.picture, *self.also, *wanted, *maybe]
         for entry in entries:
             missing = [key for key in keys if key not in entry]
             if missing:
                 raise fail("bad-value", f"an entry of `{path}` has no `{missing[0]}`", self.span)
             if all(entry[key] == value for key, value in wanted.items()):
                 text = str(entry[self.text]).lower()
+                longer = ", ".join([text, *(spoken(str(entry[key])) for key in self.also)])
                 place = folder / self.folder / str(entry[self.picture])
-                found.setdefault(text, Entry(text, place, str(entry[self.category]) if self.category else ""))
+                category = str(entry[self.category]) if self.category else ""
+                found.setdefault(text, Entry(text, longer, place, category))
         return sorted(found.values())
 
     def _captioned(self, entries: Sequence[Entry], tokenizer: Tokenizing) -> Captioned:
-        rows = tokenizer.whole([entry.text for entry in entries], self.length)
-        tokens = [torch.tensor(ids) for ids in rows]
+        forms = ([entry.text for entry in entries], [entry.longer for entry in entries])
+        short, long = ([torch.tensor(ids) for ids in tokenizer.whole(f, self.length)] for f in forms)
         look = Look(0.5, 0.5, self.shift, flip=False)
         pixels = [open_rgb(entry.picture, self.image) for entry in entries]
-        return Captioned(pixels, tokens, look, [entry.category for entry in entries])
+        return Captioned(pixels, short, long, look, [entry.category for entry in entries])
 
 
 class Pairing(Padding):
@@ -110,16 +116,31 @@ class Pairing(Padding):
 
 
 class Captioned:
-    """Pictures and their tokens in memory. categories: of each, or empty words."""
+    """Pictures and their tokens in memory. longer: the tokens of every other draw. categories: of each, or
+    empty words.
+    """
 
     def __init__(
-        self, pixels: Sequence[Tensor], tokens: Sequence[Tensor], look: Look, categories: Sequence[str]
+        self,
+        pixels: Sequence[Tensor],
+        tokens: Sequence[Tensor],
+        longer: Sequence[Tensor],
+        look: Look,
+        categories: Sequence[str],
     ) -> None:
-        self.pixels, self.tokens, self.look, self.categories = pixels, tokens, look, categories
+        self.pixels, self.tokens, self.longer = pixels, tokens, longer
+        self.look, self.categories = look, categories
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """pixels float[3, H, W] in [-1, 1], tokens int[T]."""
-        return {"tokens": self.tokens[index], "pixels": self.look(self.pixels[index], rng)}
+        pixels = self.look(self.pixels[index], rng)
+        more = rng is not None and bool(torch.rand((), generator=rng) < 0.5)
+        return {"tokens": (self.longer if more else self.tokens)[index], "pixels": pixels}
+
+
+def spoken(words: str) -> str:
+    """The name of a class as captions spell it."""
+    return words.lower().replace("&", "and")

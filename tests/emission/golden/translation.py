@@ -1,7 +1,8 @@
 """One small model from English to several languages; the first target token names the language, all
-embeddings are one.
+embeddings are one, and so are both final norms.
 
-Johnson et al. 2017, Google's Multilingual Neural Machine Translation System
+Johnson et al. 2017, Google's Multilingual Neural Machine Translation System; Xiong et al. 2020 for the
+order of the norms
 """
 
 from typing import NamedTuple
@@ -118,24 +119,24 @@ class Mlp(nn.Module):
         return self.down(F.dropout(F.relu(self.up(x)), 0.1, self.training))  # [B, _, 24]
 
 
-class PostNorm(nn.Module):
-    """A transformer layer that normalises after each residual sum.
+class PreNorm(nn.Module):
+    """A transformer layer that normalises before each sublayer.
 
-    Vaswani et al. 2017, section 5.4
+    Xiong et al. 2020, On Layer Normalization in the Transformer Architecture
 
     x: float[B, S, 24], source_mask_attend: bool[B, 1, 1, S]?
     """
 
     def __init__(self):
         super().__init__()
-        self.attn = EncoderAttention()
         self.ln_1 = nn.LayerNorm(24, bias=False)
-        self.mlp = Mlp()
+        self.attn = EncoderAttention()
         self.ln_2 = nn.LayerNorm(24, bias=False)
+        self.mlp = Mlp()
 
     def forward(self, x, source_mask_attend):
-        ln_1 = self.ln_1(x + F.dropout(self.attn(x, source_mask_attend), 0.1, self.training))  # [B, S, 24]
-        return self.ln_2(ln_1 + F.dropout(self.mlp(ln_1), 0.1, self.training))  # [B, S, 24]
+        r_1 = x + F.dropout(self.attn(self.ln_1(x), source_mask_attend), 0.1, self.training)  # [B, S, 24]
+        return r_1 + F.dropout(self.mlp(self.ln_2(r_1)), 0.1, self.training)  # [B, S, 24]
 
 
 class DecoderAttention(nn.Module):
@@ -198,30 +199,30 @@ class CrossAttention(nn.Module):
         return {"kv": None}
 
 
-class PostNormDecoder(nn.Module):
-    """A layer of a decoder that also reads an encoder, normalised after each residual sum.
+class PreNormDecoder(nn.Module):
+    """A layer of a decoder that also reads an encoder, normalised before each sublayer.
 
-    Vaswani et al. 2017, sections 3.1 and 5.4
+    Vaswani et al. 2017, section 3.1; Xiong et al. 2020
 
-    x: float[B, T, 24], encoder: float[B, S, 24], visible: bool[1, 1, T, K]?, source_mask_attend: bool[B,
-    1, 1, S]?
+    x: float[B, T, 24], e_norm: float[B, S, 24], visible: bool[1, 1, T, K]?, source_mask_attend: bool[B, 1,
+    1, S]?
     """
 
     def __init__(self):
         super().__init__()
-        self.attn = DecoderAttention()
         self.ln_1 = nn.LayerNorm(24, bias=False)
-        self.cross = CrossAttention()
+        self.attn = DecoderAttention()
         self.ln_2 = nn.LayerNorm(24, bias=False)
-        self.mlp = Mlp()
+        self.cross = CrossAttention()
         self.ln_3 = nn.LayerNorm(24, bias=False)
+        self.mlp = Mlp()
 
-    def forward(self, x, encoder, visible, source_mask_attend, past, cache):
-        attn = self.attn(x, visible, past, cache and cache["attn"])  # [B, T, 24]
-        ln_1 = self.ln_1(x + F.dropout(attn, 0.1, self.training))  # [B, T, 24]
-        cross = self.cross(ln_1, encoder, source_mask_attend, cache and cache["cross"])  # [B, T, 24]
-        ln_2 = self.ln_2(ln_1 + F.dropout(cross, 0.1, self.training))  # [B, T, 24]
-        return self.ln_3(ln_2 + F.dropout(self.mlp(ln_2), 0.1, self.training))  # [B, T, 24]
+    def forward(self, x, e_norm, visible, source_mask_attend, past, cache):
+        attn = self.attn(self.ln_1(x), visible, past, cache and cache["attn"])  # [B, T, 24]
+        r_1 = x + F.dropout(attn, 0.1, self.training)  # [B, T, 24]
+        cross = self.cross(self.ln_2(r_1), e_norm, source_mask_attend, cache and cache["cross"])  # [B, T, 24]
+        r_2 = r_1 + F.dropout(cross, 0.1, self.training)  # [B, T, 24]
+        return r_2 + F.dropout(self.mlp(self.ln_3(r_2)), 0.1, self.training)  # [B, T, 24]
 
     def new_cache(self, batch, capacity, like):
         return {
@@ -232,7 +233,7 @@ class PostNormDecoder(nn.Module):
 
 class Translation(nn.Module):
     """One small model from English to several languages; the first target token names the language, all
-    embeddings are one.
+    embeddings are one, and so are both final norms.
 
     source: int[B, S], source_mask: bool[B, S]?, labels: int[B, T]?, target: int[B, T]?
     """
@@ -241,20 +242,22 @@ class Translation(nn.Module):
         super().__init__()
         self.e_token = nn.Embedding(61, 24)
         self.e_place = nn.Embedding(24, 24)
-        self.encoder = nn.ModuleList(PostNorm() for _ in range(2))
-        self.decoder = nn.ModuleList(PostNormDecoder() for _ in range(2))
-        self.d_norm = nn.LayerNorm(24, bias=False)
+        self.encoder = nn.ModuleList(PreNorm() for _ in range(2))
+        self.e_norm = nn.LayerNorm(24, bias=False)
+        self.decoder = nn.ModuleList(PreNormDecoder() for _ in range(2))
 
     def forward(self, source, source_mask=None, labels=None, target=None, cache=None, last=False):
         past = 0 if cache is None else cache["past"]
         if source.shape[1] > 24:
             raise ValueError(f"a sequence of {source.shape[1]} is too long, this model takes 24 at most")
-        e_sum = self.e_token(source) + self.e_place(positions(source, None, 0))  # [B, S, 24]
+        e_token = self.e_token(source)  # [B, S, 24]
+        e_place = self.e_place(positions(source, None, 0))  # [B, S, 24]
         # [B, 1, 1, S]
         source_mask_attend = source_mask[:, None, None, :] if source_mask is not None else None
-        encoder = F.dropout(e_sum, 0.1, self.training)  # [B, S, 24]
+        encoder = F.dropout((e_token + e_place) * 4.898979485566356, 0.1, self.training)  # [B, S, 24]
         for layer in self.encoder:
             encoder = layer(encoder, source_mask_attend)
+        e_norm = self.e_norm(encoder)  # [B, S, 24]
         shifted = F.pad(labels, (1, -1), value=1) if labels is not None else None  # [B, T]
         if target is None:
             target = shifted  # [B, T]
@@ -266,14 +269,13 @@ class Translation(nn.Module):
         token = self.e_token(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_place = self.e_place(positions(target, None, past))  # [B, T, 24]
         visible = causal_mask(None, target, past)  # [1, 1, T, K]
-        decoder = F.dropout(token + d_place, 0.1, self.training)  # [B, T, 24]
+        decoder = F.dropout((token + d_place) * 4.898979485566356, 0.1, self.training)  # [B, T, 24]
         for i, layer in enumerate(self.decoder):
-            decoder = layer(
-                decoder, encoder, visible, source_mask_attend, past, cache and cache["decoder"][i]
-            )
+            decoder = layer(decoder, e_norm, visible, source_mask_attend, past, cache and cache["decoder"][i])
+        d_norm = self.e_norm(decoder)  # [B, T, 24]
         if last:
-            decoder = decoder[:, -1:]
-        lm_head = F.linear(self.d_norm(decoder), self.e_token.weight)  # [B, T, 61]
+            d_norm = d_norm[:, -1:]
+        lm_head = F.linear(d_norm, self.e_token.weight)  # [B, T, 61]
         loss = F.cross_entropy(lm_head.flatten(0, -2), labels.flatten()) if labels is not None else None  # []
         if cache is not None:
             cache["past"] = total
@@ -285,13 +287,14 @@ class Translation(nn.Module):
         """What the decoder reads."""
         if source.shape[1] > 24:
             raise ValueError(f"a sequence of {source.shape[1]} is too long, this model takes 24 at most")
-        e_sum = self.e_token(source) + self.e_place(positions(source, None, 0))  # [B, S, 24]
+        e_token = self.e_token(source)  # [B, S, 24]
+        e_place = self.e_place(positions(source, None, 0))  # [B, S, 24]
         # [B, 1, 1, S]
         source_mask_attend = source_mask[:, None, None, :] if source_mask is not None else None
-        encoder = F.dropout(e_sum, 0.1, self.training)  # [B, S, 24]
+        encoder = F.dropout((e_token + e_place) * 4.898979485566356, 0.1, self.training)  # [B, S, 24]
         for layer in self.encoder:
             encoder = layer(encoder, source_mask_attend)
-        return encoder  # [B, S, 24]
+        return self.e_norm(encoder)  # [B, S, 24]
 
     def decode(self, memory, source_mask=None, labels=None, target=None, cache=None, last=False):
         """The decoder, given what the encoder made."""
@@ -309,14 +312,15 @@ class Translation(nn.Module):
         token = self.e_token(torch.where(target == -100, 0, target))  # [B, T, 24]
         d_place = self.e_place(positions(target, None, past))  # [B, T, 24]
         visible = causal_mask(None, target, past)  # [1, 1, T, K]
-        decoder = F.dropout(token + d_place, 0.1, self.training)  # [B, T, 24]
+        decoder = F.dropout((token + d_place) * 4.898979485566356, 0.1, self.training)  # [B, T, 24]
         for i, layer in enumerate(self.decoder):
             decoder = layer(decoder, memory, visible, source_mask_attend, past, cache and cache["decoder"][i])
+        d_norm = self.e_norm(decoder)  # [B, T, 24]
         if last:
-            decoder = decoder[:, -1:]
+            d_norm = d_norm[:, -1:]
         if cache is not None:
             cache["past"] = total
-        return F.linear(self.d_norm(decoder), self.e_token.weight)  # [B, T, 61]
+        return F.linear(d_norm, self.e_token.weight)  # [B, T, 61]
 
     def new_cache(self, batch, capacity):
         """Room for `capacity` tokens; pass it as `cache`, it fills as forward runs."""
@@ -328,8 +332,8 @@ class Translation(nn.Module):
         """Initial values by the rules of the spec."""
         for module in self.modules():
             if isinstance(module, nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02)
-            elif isinstance(module, nn.Linear):
-                nn.init.xavier_uniform_(module.weight)
+                nn.init.normal_(module.weight, std=0.2041241452319315)
             elif isinstance(module, nn.LayerNorm):
                 nn.init.ones_(module.weight)
+            elif isinstance(module, nn.Linear):
+                nn.init.xavier_uniform_(module.weight)
