@@ -6,10 +6,12 @@ the data, a repeated block at a time (FSDP2).
 
 from __future__ import annotations
 
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, cast
 
 import torch
-from torch import nn
+import torch.distributed as dist
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_model_state_dict,
@@ -17,6 +19,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
+from torch.distributed.tensor import DTensor
 
 from compiler.parallel.placement import Placement, matches
 from runtime.parallel.tensor import split
@@ -34,17 +37,38 @@ def sharded(
     """
     if mesh[TENSOR].size() > 1:
         split(model, placement, mesh[TENSOR])
+    assert not list(model.buffers()), "statistics of batches would differ from process to process"
     units = [m for name, m in model.named_modules() if any(matches(p, name) for p in placement.units)]
     for unit in [*units, model]:
-        cut = fully_shard(unit, mesh=mesh[DATA])
+        cut = fully_shard(unit, mesh=mesh[DATA], ignored_params=set(_scalars(model)))
         cut.set_gradient_divide_factor(1.0)
         cut.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sums
     model.to_empty(device=device)
+    for scalar in _scalars(model):
+        scalar.register_hook(partial(_summed, group=mesh[DATA].get_group()))  # type: ignore[no-untyped-call]
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
     set_model_state_dict(model, values, options=options)
     return model
 
 
+def is_cut(tensor: Tensor, along: str) -> bool:
+    """Whether the processes along a dimension of the mesh have different parts of a tensor."""
+    names = tensor.device_mesh.mesh_dim_names or () if isinstance(tensor, DTensor) else ()
+    return along in names and not cast("DTensor", tensor).placements[names.index(along)].is_replicate()
+
+
 def gathered(model: nn.Module) -> dict[str, Any]:
     """All values in the memory of the first process; nothing on the others."""
     return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+
+
+def _scalars(model: nn.Module) -> list[nn.Parameter]:
+    """Parameters without an axis to cut: every process has them whole."""
+    return [parameter for parameter in model.parameters() if parameter.dim() == 0]
+
+
+def _summed(gradient: Tensor, group: dist.ProcessGroup) -> Tensor:
+    """A gradient summed over the shares of the data, as FSDP sums those of what it cuts."""
+    whole = gradient.clone()
+    dist.all_reduce(whole, group=group)
+    return whole

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
+from torch.nn.utils import get_total_norm
 
 from compiler.diagnostics.diagnostic import CompileError
 from compiler.parallel.placement import Placement
 from compiler.source.text import Span
-from runtime.parallel.sharding import DATA, TENSOR, gathered, sharded
+from runtime.parallel.gradients import local
+from runtime.parallel.sharding import DATA, TENSOR, gathered, is_cut, sharded
 from runtime.parallel.world import Make, Share, World
 
 T = TypeVar("T")
@@ -28,7 +31,10 @@ def torchrun() -> Iterator[World]:
     if made:
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
-        yield Torchrun()
+        with warnings.catch_warnings():
+            # Of changing a layer's output in place, which no text of ours does.
+            warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view")
+            yield Torchrun()
     finally:
         if made:
             dist.destroy_process_group()
@@ -104,6 +110,15 @@ class Torchrun(World):
         found = torch.tensor(value)
         dist.all_reduce(found, dist.ReduceOp.MAX)
         return int(found)
+
+    def norm(self, gradients: Sequence[Tensor]) -> Tensor:
+        """Each part counts once: a gradient that several processes have whole, on the first of them."""
+        firsts = {DATA: self.share.index == 0, TENSOR: self.rank % self._tp == 0}
+        ours = [g for g in gradients if all(first or is_cut(g, along) for along, first in firsts.items())]
+        norm = get_total_norm([local(gradient) for gradient in ours])
+        square = norm.double().square().cpu()
+        dist.all_reduce(square)
+        return square.sqrt().to(norm)
 
     def place(self, make: Make, device: torch.device, plan: Callable[[], Placement]) -> nn.Module:
         """No process but the first ever holds the whole model, and that one not on the device."""

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.utils import get_total_norm
 
 from compiler.diagnostics.diagnostic import fail
 from compiler.parallel.placement import Placement
@@ -91,6 +92,10 @@ class World:
     def most(self, value: int) -> int:
         """The largest of a number over all processes."""
         return value
+
+    def norm(self, gradients: Sequence[Tensor]) -> Tensor:
+        """The 2-norm of all gradients, whichever process has them: float[], to the bit the same on all."""
+        return get_total_norm(gradients)
 
     def place(self, make: Make, device: torch.device, plan: Callable[[], Placement]) -> nn.Module:
         """The module that `make` gives, on the device and in the parts in which it is to be trained.

@@ -184,9 +184,11 @@ def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
         return
     if not kept.is_file():
         raise fail("not-found", f"there is no run in `{folder}` to resume", None, help="leave out --resume")
-    before, now = kept.read_text(encoding="utf-8"), recipe.resolved()
+    before, now = (yaml.safe_load(text) for text in (kept.read_text(encoding="utf-8"), recipe.resolved()))
+    for tree in (before, now):
+        tree.pop("parallel", None)  # where a run is computed is no part of what it computes
     if before != now:
-        changed = ", ".join(f"`{path}`" for path in _changes(yaml.safe_load(before), yaml.safe_load(now), ""))
+        changed = ", ".join(f"`{path}`" for path in _changes(before, now, ""))
         message = f"the run in `{folder}` was made by another recipe: {changed} differs"
         raise fail(
             "conflict",

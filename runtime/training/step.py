@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from runtime.parallel.gradients import clip_to, local, total_norm
+from runtime.parallel.gradients import clip_to, local
 from runtime.parallel.world import ALONE, World
 from runtime.training.data.common import Example
 from runtime.training.losses import LossSection, Outputs, counted
@@ -83,7 +83,7 @@ def train_step(
     if not math.isfinite(total):
         raise NotFinite("the loss", _blamed(trained, batch, fault, world))
     parameters = [p for p in trained.model.parameters() if p.grad is not None]
-    norm = total_norm(parameters)
+    norm = world.norm([p.grad for p in parameters if p.grad is not None])
     if not torch.isfinite(norm):
         raise NotFinite("the gradient", _first_gradient(trained.model, world))
     if clip is not None:

@@ -21,7 +21,7 @@ from torch.optim import AdamW
 import runtime
 from compiler.backend.build import build
 from compiler.ir.typed import TypedGraph
-from compiler.parallel.placement import place
+from compiler.parallel.placement import Placement, place
 from compiler.pipeline import program, typed_graph
 from runtime.checkpoint.staging import Staging
 from runtime.cli.main import main
@@ -39,7 +39,7 @@ SIZES: dict[str, Any] = dict(vocab=11, context=8, dim=12, depth=3, heads=2, drop
 STEPS, BATCH, PARTS, CLIP = 4, 8, 2, 0.5
 #: Keys' biases have no gradient but rounding; a small eps would scale it up to whole steps.
 ADAM: dict[str, Any] = dict(lr=1e-2, eps=1e-4)
-CHANCE = RECIPE.replace("batch: 6, accumulate: 3", "batch: 8, accumulate: 2")
+CHANCE = RECIPE.replace("batch: 6, accumulate: 3", "batch: 8, accumulate: 2").replace("heads: 3", "heads: 2")
 STEADY = CHANCE.replace("dropout: 0.2", "dropout: 0.0").replace("lr: 1e-2", "lr: 1e-3, eps: 1e-4")
 
 
@@ -127,6 +127,49 @@ def test_steps_are_those_of_one_process(size: int, tp: int, many: Worlds) -> Non
                 torch.testing.assert_close(found[name], value, rtol=0, atol=1e-6, msg=f"{name} in {step}")
 
 
+class Scaled(nn.Module):
+    """A map, and a number that its result is multiplied by."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.map = nn.Linear(3, 2)
+        self.scale = nn.Parameter(torch.tensor(1.5))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.map(x) * self.scale
+
+
+def scaled(device: str | None) -> nn.Module:
+    torch.manual_seed(0)
+    return Scaled().to(device)
+
+
+def scale_of_two() -> tuple[float, float]:
+    """The norm of the gradients of a sum over rows, and a number after two steps along them."""
+    with joined() as world:
+        world.arrange(1, "cpu", None)
+        module = world.place(scaled, torch.device("cpu"), lambda: Placement({}, (), {}, (), ()))
+        optimizer = AdamW(module.parameters(), lr=0.1, fused=True)
+        norm = 0.0
+        for _ in range(2):
+            module(torch.arange(12.0).reshape(4, 3).chunk(world.share.of)[world.share.index]).sum().backward()
+            norm = float(world.norm([p.grad for p in module.parameters() if p.grad is not None]))
+            optimizer.step()
+        return norm, module.get_parameter("scale").item()
+
+
+def test_a_parameter_without_axes_is_whole_on_all(many: Worlds) -> None:
+    module = scaled(None)
+    optimizer = AdamW(module.parameters(), lr=0.1)
+    norm = 0.0
+    for _ in range(2):
+        module(torch.arange(12.0).reshape(4, 3)).sum().backward()
+        norm = float(nn.utils.clip_grad_norm_(module.parameters(), float("inf")))
+        optimizer.step()
+    expected = (norm, module.get_parameter("scale").item())
+    assert many.run(2, scale_of_two) == [pytest.approx(expected, rel=1e-6)] * 2
+
+
 def figures(folder: Path) -> list[dict[str, Any]]:
     """metrics.jsonl without times."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -150,7 +193,7 @@ class Killed(Exception):
     pass
 
 
-def run(recipe: Path, out: Path, kill: int | None = None, resume: bool = False) -> None:
+def run(recipe: Path, out: Path, kill: int | None = None, resume: bool = False, tp: int = 1) -> None:
     """Train, or leave as if killed right after that step."""
     look = loop.Loop._look
 
@@ -161,7 +204,7 @@ def run(recipe: Path, out: Path, kill: int | None = None, resume: bool = False) 
 
     with pytest.MonkeyPatch.context() as patch, suppress(Killed):
         patch.setattr(loop.Loop, "_look", die)
-        train(recipe, out, resume=resume, log=io.StringIO())
+        train(recipe, out, set={"parallel.tp": tp}, resume=resume, log=io.StringIO())
 
 
 def held(folder: Path) -> dict[str, Tensor]:
@@ -201,13 +244,20 @@ def test_a_run_is_that_of_one_process(steady: tuple[Path, Path], many: Worlds, t
     assert (tmp_path / "two" / "README.md").read_text().count("- processes: 2\n") == 1
 
 
-@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2), (4, 2), (2, 4)])
+@pytest.mark.parametrize(
+    ("before", "after"), [((2, 1), (1, 1)), ((1, 1), (2, 1)), ((4, 2), (1, 1)), ((2, 1), (4, 2))]
+)
 def test_another_world_goes_on(
-    before: int, after: int, steady: tuple[Path, Path], many: Worlds, tmp_path: Path
+    before: tuple[int, int],
+    after: tuple[int, int],
+    steady: tuple[Path, Path],
+    many: Worlds,
+    tmp_path: Path,
 ) -> None:
+    """(processes, those of them that share each layer), and then others."""
     recipe, one = steady
-    many.run(before, run, recipe, tmp_path / "run", 7)
-    many.run(after, run, recipe, tmp_path / "run", None, True)
+    many.run(before[0], run, recipe, tmp_path / "run", 7, False, before[1])
+    many.run(after[0], run, recipe, tmp_path / "run", None, True, after[1])
     close(tmp_path / "run", one)
 
 
@@ -310,13 +360,14 @@ def commanded(*arguments: str) -> tuple[Any, str, str]:
         ("train.batch=6", "a batch of 6 cannot be cut into 2 equal parts for each of 2 processes"),
         ("parallel.tp=3", "2 processes do not make groups of 3"),
         ("optimizer.lr=fast", "expected a number"),
-        ("parallel.tp=2", "3 `heads` cannot be dealt out evenly to tp = 2 ranks"),
+        ("model.set.heads=3", "3 `heads` cannot be dealt out evenly to tp = 2 ranks"),
     ],
 )
 def test_a_fault_is_told_once(
     setting: str, said: str, steady: tuple[Path, Path], many: Worlds, tmp_path: Path
 ) -> None:
-    command = (str(steady[0]), "--out", str(tmp_path / "run"), "--set", setting)
+    tp = [] if "tp" in setting or "batch" in setting else ["--set", "parallel.tp=2"]
+    command = (str(steady[0]), "--out", str(tmp_path / "run"), "--set", setting, *tp)
     (first, _, told), (second, *silence) = many.run(2, commanded, *command)
     assert (first, second) == (1, 1) and said in told and silence == ["", ""]
     assert not (tmp_path / "run").exists()
