@@ -63,11 +63,9 @@ class Torchrun(World):
 
     def device(self, name: str) -> torch.device:
         """The device of this process among those of its machine."""
-        return (
-            torch.device(name, int(os.environ.get("LOCAL_RANK", "0")))
-            if name == "cuda"
-            else super().device(name)
-        )
+        if name == "cuda":
+            return torch.device(name, int(os.environ.get("LOCAL_RANK", "0")))
+        return super().device(name)
 
     def together(self, act: Callable[[], T]) -> T:
         """Agreed by a message from each to all."""

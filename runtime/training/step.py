@@ -72,13 +72,15 @@ def train_step(
     total, fault = 0.0, None
     for batch, count in zip(batches, counts, strict=True):
         batch = trained.to_device(batch)
+        if not count:  # the mean over nothing is no number; over anything it is one, and weighs nothing
+            batch["labels"] = torch.zeros_like(batch["labels"])
         before = torch.get_rng_state()
-        loss, outputs = trained.run(batch)
-        part = float(loss.detach()) * (count / everything) if count else 0.0
-        if fault is None and not math.isfinite(part):
+        loss, _ = trained.run(batch)
+        part = loss * (count / everything)
+        if fault is None and not torch.isfinite(part):
             fault = (batch, before)
-        _backward(loss, outputs, count / everything)
-        total += part
+        part.backward()  # type: ignore[no-untyped-call]
+        total += float(part.detach())
     [total] = world.total([total])
     if not math.isfinite(total):
         raise NotFinite("the loss", _blamed(trained, batch, fault, world))
@@ -90,19 +92,6 @@ def train_step(
         clip_to(parameters, clip, norm)
     optimizer.step()
     return total, float(norm)
-
-
-def _backward(loss: Tensor, outputs: Outputs, weight: float) -> None:
-    """Gradients of a part's loss by its weight.
-
-    The mean over nothing is no number, and neither is its gradient; yet a model in parts has to run back on
-    every process. So what has no weight gives zeros from its outputs on.
-    """
-    if weight:
-        (loss * weight).backward()  # type: ignore[no-untyped-call]
-        return
-    others = [value for name, value in outputs.items() if name != "loss" and value.requires_grad] or [loss]
-    torch.autograd.backward(others, [torch.zeros_like(value) for value in others])
 
 
 def _blamed(trained: Trained, batch: Example, fault: Fault | None, world: World) -> str:
