@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from compiler.cli.arguments import Verbs, add_verb, settings
@@ -51,7 +52,8 @@ def run(options: argparse.Namespace) -> int:
     except CompileError:
         if leads():
             raise
-        return INPUT  # the first process says what is wrong
+        time.sleep(0.5)  # torchrun ends all as soon as one has failed: the first says what is wrong
+        return INPUT
     if leads():
         print(f"best: {folder / 'best'}   card: {folder / 'README.md'}   curve: {folder / 'curve.svg'}")
     return 0

@@ -6,6 +6,7 @@ the data, a repeated block at a time (FSDP2).
 
 from __future__ import annotations
 
+import logging
 from functools import partial
 from typing import Any, Final, cast
 
@@ -19,7 +20,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, _redistribute
 
 from compiler.parallel.placement import Placement, matches
 from runtime.parallel.tensor import split
@@ -59,7 +60,13 @@ def is_cut(tensor: Tensor, along: str) -> bool:
 
 def gathered(model: nn.Module) -> dict[str, Any]:
     """All values in the memory of the first process; nothing on the others."""
-    return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    talk = logging.getLogger(_redistribute.__name__)
+    level = talk.level
+    talk.setLevel(logging.ERROR)  # it warns of the order of sums, and here nothing is summed
+    try:
+        return get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    finally:
+        talk.setLevel(level)
 
 
 def _scalars(model: nn.Module) -> list[nn.Parameter]:

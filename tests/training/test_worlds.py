@@ -7,6 +7,8 @@ import itertools
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -371,3 +373,14 @@ def test_a_fault_is_told_once(
     (first, _, told), (second, *silence) = many.run(2, commanded, *command)
     assert (first, second) == (1, 1) and said in told and silence == ["", ""]
     assert not (tmp_path / "run").exists()
+
+
+def test_one_process_loads_nothing_of_it(steady: tuple[Path, Path], tmp_path: Path) -> None:
+    code = (
+        "import sys; from runtime.cli.main import main; "
+        f"print(main(['train', {str(steady[0])!r}, '--out', {str(tmp_path / 'run')!r}])); print(*sys.modules)"
+    )
+    lines = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    code, modules = lines.splitlines()[-2:]
+    ours = {name for name in modules.split() if name.startswith("runtime.parallel.")}
+    assert (code, ours) == ("0", {"runtime.parallel.world", "runtime.parallel.gradients"})
