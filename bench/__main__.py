@@ -9,7 +9,7 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-GROUPS = ("compile", "load", "start", "forward", "decode", "perplexity")
+GROUPS = ("compile", "load", "start", "forward", "decode", "perplexity", "step", "save", "data")
 
 
 def main() -> int:

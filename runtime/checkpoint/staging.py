@@ -15,7 +15,7 @@ import re
 import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -27,6 +27,7 @@ from runtime.checkpoint.layout import INDEX, SINGLE
 SUMS: Final = "SHA256SUMS"
 _MARK: Final = "# Written with the weights: a later export replaces these files if they are unchanged.\n"
 _KEPT: Final = "what was there is unchanged"
+_LARGE: Final = 1 << 20  # what is worth a flush before the last one
 _SHARD: Final = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 
@@ -40,27 +41,39 @@ class Staging:
         self.committing = False
 
     def write(self, name: str, chunks: Iterable[bytes | memoryview]) -> None:
-        """Write one file, flushed to the disk."""
+        """Write one file, flushed to the disk.
+
+        It is hashed and flushed while it is written: the disk works all the time, little is left to wait for.
+        """
         digest = hashlib.sha256()
         path = self.temporary / name
         path.parent.mkdir(exist_ok=True)
-        with path.open("wb") as file, ThreadPoolExecutor(1) as beside:
+        with path.open("wb") as file, ThreadPoolExecutor(2) as beside:
+            flushes: list[Future[None]] = []
             for chunk in chunks:
-                hashed = beside.submit(digest.update, chunk)  # neither holds the interpreter
+                hashed = beside.submit(digest.update, chunk)  # none of the three holds the interpreter
                 file.write(chunk)
+                if len(chunk) >= _LARGE and all(flush.done() for flush in flushes):
+                    _finish(flushes)
+                    flushes = [beside.submit(os.fsync, file.fileno())]
                 hashed.result()
                 del chunk, hashed  # or it would stay in memory while the next one is made
             file.flush()
+            _finish(flushes)
             os.fsync(file.fileno())
         self.sums[name] = digest.hexdigest()
         if path.parent != self.temporary:
             flush_folder(path.parent)
 
     def adopt(self, name: str) -> None:
-        """Flush a file that somebody else wrote below `temporary`, so that it belongs to the rest."""
+        """Flush a file that somebody else wrote below `temporary`, so that it belongs to the rest.
+
+        What an export has hashed there is not hashed again.
+        """
         path = self.temporary / name
+        known = recorded(self.temporary).get(name)
         with path.open("rb+") as file:
-            self.sums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+            self.sums[name] = known or hashlib.file_digest(file, "sha256").hexdigest()
             os.fsync(file.fileno())
         if path.parent != self.temporary:
             flush_folder(path.parent)
@@ -170,6 +183,12 @@ def flush_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _finish(flushes: Iterable[Future[None]]) -> None:
+    """Wait. Raises OSError: of a write that failed the system tells once, whoever asks first."""
+    for flush in flushes:
+        flush.result()
 
 
 def _failed(folder: Path, reason: str) -> CompileError:
