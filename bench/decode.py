@@ -38,11 +38,11 @@ def _one(name: str, new: int, rounds: int) -> list[Row]:
         prompt = torch.randint(0, 1000, (1, PROMPT))
         with saved(peer) as folder:
             plain, laid = runtime.load(folder), runtime.load(folder, **LAID_OUT)
-            _touch(plain)
-            _touch(laid)
-        calls[f"{kind} plain"] = _ours(plain, prompt, new)
-        calls[f"{kind} laid out"] = _ours(laid, prompt, new)
-        calls[f"{kind} transformers"] = _theirs(peer, prompt, new)
+            touch(plain)
+            touch(laid)
+        calls[f"{kind} plain"] = ours(plain, prompt, new)
+        calls[f"{kind} laid out"] = ours(laid, prompt, new)
+        calls[f"{kind} transformers"] = against(peer, prompt, new)
         calls[f"{kind} products"] = _products(plain, new)
     equal = {kind: torch.equal(calls[f"{kind} plain"](), calls[f"{kind} laid out"]()) for kind in DTYPES}
     times = interleaved(calls, rounds)
@@ -102,12 +102,12 @@ def _eight(name: str, new: int, rounds: int) -> list[Row]:
     prompt = torch.randint(0, 1000, (8, PROMPT))
     with saved(peer) as folder:
         plain, laid = runtime.load(folder), runtime.load(folder, **LAID_OUT_EIGHT)
-        _touch(plain)
-        _touch(laid)
+        touch(plain)
+        touch(laid)
     calls = {
-        "plain": _ours(plain, prompt, new),
-        "laid out": _ours(laid, prompt, new),
-        "transformers": _theirs(peer, prompt, new),
+        "plain": ours(plain, prompt, new),
+        "laid out": ours(laid, prompt, new),
+        "transformers": against(peer, prompt, new),
     }
     equal = torch.equal(calls["plain"](), calls["laid out"]())
     times = interleaved(calls, rounds)
@@ -122,17 +122,17 @@ def _eight(name: str, new: int, rounds: int) -> list[Row]:
     return found
 
 
-def _touch(model: nn.Module) -> None:
+def touch(model: nn.Module) -> None:
     """Read mapped weights once, while their file is there."""
     for parameter in model.parameters():
         parameter.detach().sum()
 
 
-def _ours(model: nn.Module, prompt: torch.Tensor, new: int) -> Callable[[], torch.Tensor]:
+def ours(model: nn.Module, prompt: torch.Tensor, new: int) -> Callable[[], torch.Tensor]:
     return lambda: runtime.generate(model, prompt, max_new_tokens=new, eos=None)
 
 
-def _theirs(model: Any, prompt: torch.Tensor, new: int) -> Callable[[], torch.Tensor]:
+def against(model: Any, prompt: torch.Tensor, new: int) -> Callable[[], torch.Tensor]:
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0
     mask = torch.ones_like(prompt)

@@ -86,7 +86,7 @@ class PackedParameter(nn.Parameter):
 
 def _packed(weight: nn.Parameter, rows: int) -> nn.Parameter:
     """rows: how many oneDNN is to expect in a product; its blocks depend on it."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch._C._has_mkldnn:
         return weight
     if weight.dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         return weight
