@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from compiler.backend.allowed import EINOPS
 from compiler.backend.carried import carried, used_names
 from compiler.backend.class_text import ClassWriter, output_class
 from compiler.backend.lines import docstring, wrapped
 from compiler.ir.program import ClassDecl, Program
-
-if TYPE_CHECKING:
-    from jinja2 import Template
 
 
 def emit(program: Program) -> str:
@@ -25,7 +18,8 @@ def emit(program: Program) -> str:
     functions = carried(names)
     imports = _imports(names | used_names("\n".join(functions)))
     header = "\n".join(docstring(_header(program)))
-    return _template().render(header=header, imports=imports, parts=[*functions, *output, *classes])
+    parts = (f"\n\n{part}" for part in (*functions, *output, *classes))
+    return "\n".join([header, "", *imports, *parts, ""])
 
 
 def _imports(names: frozenset[str]) -> list[str]:
@@ -54,14 +48,3 @@ def _output(program: Program) -> list[str]:
         return []
     fields = [f"    {name}: torch.Tensor" for name in outputs]
     return ["\n".join([f"class {output_class(program.root.name)}(NamedTuple):", *fields])]
-
-
-@cache
-def _template() -> Template:
-    from jinja2 import Environment, StrictUndefined
-
-    text = Path(__file__).with_name("templates").joinpath("model.py.j2").read_text(encoding="utf-8")
-    environment = Environment(
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    return environment.from_string(text)
