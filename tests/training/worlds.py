@@ -7,8 +7,8 @@ import multiprocessing
 import os
 import socket
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from multiprocessing.pool import Pool
 from typing import Any
 
 _PRELOADED = ["runtime.training.run", "runtime.parallel.torchrun", "runtime.parallel.shards", __name__]
@@ -17,32 +17,26 @@ _PRELOADED = ["runtime.training.run", "runtime.parallel.torchrun", "runtime.para
 class Worlds:
     """Worlds of any size one after the other, in processes that are started once."""
 
-    def __init__(self, pools: list[ProcessPoolExecutor]) -> None:
-        self._pools = pools
+    def __init__(self, processes: list[Pool]) -> None:
+        self._processes = processes
 
     def run(self, size: int, act: Callable[..., Any], *given: Any) -> list[Any]:
         """What `act(*given)` gives in each process of a world."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        ranks = [
-            pool.submit(_as_rank, rank, size, port, act, given)
-            for rank, pool in enumerate(self._pools[:size])
-        ]
-        return [rank.result(timeout=120) for rank in ranks]
+        ranks = enumerate(self._processes[:size])
+        found = [one.apply_async(_as_rank, (rank, size, port, act, given)) for rank, one in ranks]
+        return [each.get(timeout=300) for each in found]
 
 
 @contextmanager
 def worlds(size: int) -> Iterator[Worlds]:
-    """Worlds of up to `size` processes."""
+    """Worlds of up to `size` processes, which end with it whatever they do then."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
-    pools = [ProcessPoolExecutor(1, context) for _ in range(size)]
-    try:
-        yield Worlds(pools)
-    finally:
-        for pool in pools:
-            pool.shutdown(cancel_futures=True)
+    with ExitStack() as stack:
+        yield Worlds([stack.enter_context(context.Pool(1)) for _ in range(size)])
 
 
 def _as_rank(rank: int, size: int, port: int, act: Callable[..., Any], given: tuple[Any, ...]) -> Any:
