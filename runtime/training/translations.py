@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from compiler.diagnostics.diagnostic import fail
@@ -14,6 +16,7 @@ from runtime.training.step import Trained
 
 Figures = dict[str, float]
 SENTENCES: Final = 500  # as many are translated, evenly spread over those held out
+ALIKE: Final = 0.5  # the share of trigrams from which on two sentences are nearly the same
 _BATCH: Final = 32
 SHOWN: Final = 6
 
@@ -32,14 +35,29 @@ def translations(trained: Trained, data: Data) -> tuple[Figures, str]:
         for p, text in zip(pairs, found, strict=True)
     ]
     step = max(1, len(shown) // SHOWN)
-    return score(found, pairs), "\n".join(shown[::step][:SHOWN])
+    return score(found, pairs, _most_alike(data, pairs)), "\n".join(shown[::step][:SHOWN])
 
 
 def nearest(data: Data) -> Figures:
     """The translation of the training sentence that shares most of its trigrams with the one at hand."""
-    held, train = _held(data), data.train
-    assert isinstance(train, Translations)
+    held = _held(data)
     pairs = [held.pairs[i] for i in _chosen(held)]
+    alike = _most_alike(data, pairs)
+    return score([one.target for one in alike], pairs, alike)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """The translation of a training sentence, and the share of trigrams that it has with another."""
+
+    target: str
+    share: float
+
+
+def _most_alike(data: Data, pairs: Sequence[Pair]) -> list[Alike]:
+    """For each sentence the one of its language in training with the largest share (Jaccard's index)."""
+    train = data.train
+    assert isinstance(train, Translations)
     grams = [_trigrams(p.source) for p in train.pairs]
     where: dict[tuple[str, str], list[int]] = defaultdict(list)
     for number, pair in enumerate(train.pairs):
@@ -48,26 +66,30 @@ def nearest(data: Data) -> Figures:
     found = []
     for pair in pairs:
         own = _trigrams(pair.source)
-        shared = Counter(n for gram in own for n in where[pair.language, gram])
-        best = max(shared, key=lambda n: (shared[n] / len(own | grams[n]), -n), default=None)
-        found.append(train.pairs[best].target if best is not None else "")
-    return score(found, pairs)
+        common = Counter(n for gram in own for n in where[pair.language, gram])
+        shares = {n: count / len(own | grams[n]) for n, count in common.items()}
+        best = max(shares, key=lambda n: (shares[n], -n), default=None)
+        found.append(Alike("", 0.0) if best is None else Alike(train.pairs[best].target, shares[best]))
+    return found
 
 
-def score(found: Sequence[str], pairs: Sequence[Pair]) -> Figures:
-    """chrF and BLEU, over all and for each language."""
+def score(found: Sequence[str], pairs: Sequence[Pair], alike: Sequence[Alike]) -> Figures:
+    """chrF and BLEU: over all, for each language, and of those that nothing in training is like (`_new`)."""
     try:
         from sacrebleu import corpus_bleu, corpus_chrf
     except ImportError:
         message = "chrF and BLEU need the sacrebleu library"
         raise fail("usage", message, None, help='`python -m pip install "blockwright[train]"`') from None
+    parts = {"": [True] * len(pairs)}
+    for language in sorted({p.language for p in pairs}):
+        parts[f"_{language.strip('<>')}"] = [p.language == language for p in pairs]
+    parts["_new"] = [one.share < ALIKE for one in alike]
     figures: Figures = {}
-    languages = sorted({p.language for p in pairs})
-    for name, wanted in [("", set(languages)), *((f"_{code.strip('<>')}", {code}) for code in languages)]:
-        rows = [(text, p.target) for text, p in zip(found, pairs, strict=True) if p.language in wanted]
+    for name, wanted in parts.items():
+        rows = [(text, p.target) for text, p, w in zip(found, pairs, wanted, strict=True) if w]
         texts, references = [text for text, _ in rows], [[target for _, target in rows]]
-        figures[f"chrf{name}"] = float(corpus_chrf(texts, references).score)
-        figures[f"bleu{name}"] = float(corpus_bleu(texts, references).score)
+        figures[f"chrf{name}"] = float(corpus_chrf(texts, references).score) if rows else math.nan
+        figures[f"bleu{name}"] = float(corpus_bleu(texts, references).score) if rows else math.nan
     return figures
 
 
