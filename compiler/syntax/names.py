@@ -28,7 +28,7 @@ ADDED_METHODS: Final = frozenset({"init_weights", "new_cache"})
 #: What the text of a method needs under its own name.
 TEXT_NAMES: Final = frozenset(
     """
-    GroupedLinear LoraLinear self cache past last torch nn F math range enumerate len zip i layer
+    GroupedLinear LoraLinear TiedLinear self cache past last torch nn F math range enumerate len zip i layer
     append attention biased_attention causal_mask linear_cross_entropy masked_softmax positions
     quick_gelu rotate rotate_interleaved rotation rotation_interleaved visible_keys
     """.split()

@@ -126,7 +126,8 @@ def test_text_appears_on_a_terminal_as_it_is_written(tmp_path: Path) -> None:
         chunks = list(_chunks(leader))
         assert process.wait() == 0
     text = b"".join(chunks).decode()
-    assert text.startswith("a dog") and text.endswith("\r\n") and len(chunks) > 10
+    assert text.startswith("a dog") and text.endswith("\r\n")
+    assert len(chunks) > 2  # a slow reader finds several pieces at once
 
 
 def _chunks(terminal: int) -> Iterator[bytes]:
