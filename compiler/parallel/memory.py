@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 from compiler.ir.parameters import Parameter
 from compiler.parallel.placement import Placement, matches
@@ -91,12 +92,12 @@ def load(
         size = ITEMSIZE[dtype if parameter.dtype == "float" else parameter.dtype]
         axis = split_axis(placement.style(module), weight, len(parameter.shape))
         part = tuple(_share(n, mesh.tensor) if k == axis else n for k, n in enumerate(parameter.shape))
-        kept = size * _numel(tuple(_share(n, mesh.data) if k == 0 else n for k, n in enumerate(part)))
+        kept = size * prod(tuple(_share(n, mesh.data) if k == 0 else n for k, n in enumerate(part)))
         trained = kept if training.trained(parameter.name) else 0
         found = Bytes(kept, trained, trained * training.moments)
         split, whole = (split, whole + found) if axis is None else (split + found, whole)
         unit = _unit(parameter.name, placement.units)
-        units[unit] = units.get(unit, 0) + size * _numel(part)
+        units[unit] = units.get(unit, 0) + size * prod(part)
     rest = units.pop("", 0)
     return Load(split, whole, max(units.values(), default=0), rest)
 
@@ -104,13 +105,6 @@ def load(
 def _share(count: int, ranks: int) -> int:
     """What the first rank holds, as torch.chunk cuts."""
     return -(-count // ranks)
-
-
-def _numel(shape: tuple[int, ...]) -> int:
-    total = 1
-    for size in shape:
-        total *= size
-    return total
 
 
 def _unit(name: str, units: Sequence[str]) -> str:
