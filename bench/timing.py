@@ -16,12 +16,17 @@ Times = Mapping[str, Sequence[float]]
 Measured = dict[str, float]
 
 
-def interleaved(calls: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call, one after the other in every round, after a round that is not counted."""
+def interleaved(
+    calls: Mapping[str, Callable[[], object]], rounds: int, before: Callable[[], object] = gc.collect
+) -> dict[str, list[float]]:
+    """Seconds of each call, one after the other in every round, after a round that is not counted.
+
+    before: what is done ahead of each call, unmeasured.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):
         for name, call in calls.items():
-            gc.collect()
+            before()
             start = time.perf_counter()
             call()
             if turn:

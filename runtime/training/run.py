@@ -184,7 +184,8 @@ def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
         return
     if not kept.is_file():
         raise fail("not-found", f"there is no run in `{folder}` to resume", None, help="leave out --resume")
-    before, now = (yaml.safe_load(text) for text in (kept.read_text(encoding="utf-8"), recipe.resolved()))
+    # Read anew, so that a field which came after the run began has its default on both sides.
+    before, now = (yaml.safe_load(one.resolved()) for one in (read_recipe(kept), recipe))
     for tree in (before, now):
         tree.pop("parallel", None)  # where a run is computed is no part of what it computes
     if before != now:

@@ -158,3 +158,14 @@ def test_only_the_same_recipe_is_resumed(tmp_path: Path) -> None:
         run(recipe, tmp_path / "cut")
     with pytest.raises(compiler.CompileError, match="no run in"):
         run(recipe, tmp_path / "none", resume=True)
+
+
+def test_a_field_that_came_after_the_run_began(tmp_path: Path) -> None:
+    recipe = write(tmp_path)
+    whole = run(recipe, tmp_path / "whole")
+    run(recipe, tmp_path / "cut", kill=5)
+    kept = tmp_path / "cut" / "recipe.yaml"
+    older = kept.read_text().replace("  optimize: []\n", "")
+    assert older != kept.read_text()
+    kept.write_text(older)
+    assert same(run(recipe, tmp_path / "cut", resume=True), whole)

@@ -25,19 +25,24 @@ from runtime.training.tokenizer import Tokenizing
 
 @dataclass(frozen=True, order=True)
 class Entry:
-    """A picture and its text. longer: the same with more words. category: empty where none was asked for."""
+    """A picture and its text. kinds: more words. category: empty where none was asked for."""
 
     text: str
-    longer: str
+    kinds: str
     picture: Path
     category: str
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """What training says of the picture."""
+        return (self.text, f"{self.text}, {self.kinds}", self.kinds) if self.kinds else (self.text,)
 
 
 class CaptionsSection(FileSection):
     """table: a JSON list below `path`; text, picture: its keys. folder: of the pictures, below `path`.
 
     where: keys and the value that an entry must have in each. image: the side in pixels.
-    also: keys whose words stand behind the text in every other draw of training, never in what is held out.
+    also: keys whose words stand behind the text, or alone, in two of three draws of training; not in those held out.
     category: a key whose values are classes. length: tokens of a text at most.
     shift: pixels by which a picture is moved at most.
     """
@@ -60,7 +65,7 @@ class CaptionsSection(FileSection):
         entries = self._entries()
         entries = [entries[i] for i in shuffled(len(entries))][: self.limit]
         held = round(len(entries) * self.held_out)
-        tokenizer.learn([entry.longer for entry in entries[held:]])
+        tokenizer.learn([form for entry in entries[held:] for form in entry.forms])
         pad = tokenizer.id_of(PAD, self.span)
         parts = [self._captioned(part, tokenizer) for part in (entries[held:], entries[:held])]
         facts = {"tokens": tokenizer.size, "image": self.image, "length": self.length}
@@ -93,18 +98,17 @@ class CaptionsSection(FileSection):
                 raise fail("bad-value", f"an entry of `{path}` has no `{missing[0]}`", self.span)
             if all(entry[key] == value for key, value in wanted.items()):
                 text = str(entry[self.text]).lower()
-                longer = ", ".join([text, *(spoken(str(entry[key])) for key in self.also)])
+                kinds = ", ".join(spoken(str(entry[key])) for key in self.also)
                 place = folder / self.folder / str(entry[self.picture])
                 category = str(entry[self.category]) if self.category else ""
-                found.setdefault(text, Entry(text, longer, place, category))
+                found.setdefault(text, Entry(text, kinds, place, category))
         return sorted(found.values())
 
     def _captioned(self, entries: Sequence[Entry], tokenizer: Tokenizing) -> Captioned:
-        forms = ([entry.text for entry in entries], [entry.longer for entry in entries])
-        short, long = ([torch.tensor(ids) for ids in tokenizer.whole(f, self.length)] for f in forms)
+        tokens = [[torch.tensor(i) for i in tokenizer.whole(entry.forms, self.length)] for entry in entries]
         look = Look(0.5, 0.5, self.shift, flip=False)
         pixels = [open_rgb(entry.picture, self.image) for entry in entries]
-        return Captioned(pixels, short, long, look, [entry.category for entry in entries])
+        return Captioned(pixels, tokens, look, [entry.category for entry in entries])
 
 
 class Pairing(Padding):
@@ -116,29 +120,28 @@ class Pairing(Padding):
 
 
 class Captioned:
-    """Pictures and their tokens in memory. longer: the tokens of every other draw. categories: of each, or
+    """Pictures and the tokens of what is said of each, the text first, in memory. categories: of each, or
     empty words.
     """
 
     def __init__(
         self,
         pixels: Sequence[Tensor],
-        tokens: Sequence[Tensor],
-        longer: Sequence[Tensor],
+        tokens: Sequence[Sequence[Tensor]],
         look: Look,
         categories: Sequence[str],
     ) -> None:
-        self.pixels, self.tokens, self.longer = pixels, tokens, longer
+        self.pixels, self.tokens = pixels, tokens
         self.look, self.categories = look, categories
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def example(self, index: int, rng: torch.Generator | None) -> Example:
-        """pixels float[3, H, W] in [-1, 1], tokens int[T]."""
-        pixels = self.look(self.pixels[index], rng)
-        more = rng is not None and bool(torch.rand((), generator=rng) < 0.5)
-        return {"tokens": (self.longer if more else self.tokens)[index], "pixels": pixels}
+        """pixels float[3, H, W] in [-1, 1], tokens int[T]: of the text, or in training of any form."""
+        pixels, forms = self.look(self.pixels[index], rng), self.tokens[index]
+        form = 0 if rng is None else int(torch.randint(len(forms), (), generator=rng))
+        return {"tokens": forms[form], "pixels": pixels}
 
 
 def spoken(words: str) -> str:
