@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -86,13 +87,15 @@ def zero_shot(trained: Trained, data: Data) -> Shown:
     texts = data.collate([{"tokens": torch.tensor(ids)} for ids in rows])
     given = {"tokens": texts["tokens"], "mask": texts["mask"]}
     model: Any = trained.model.eval()
-    hits = 0
+    hits: Counter[str] = Counter()
     with torch.no_grad():
         for index, category in enumerate(held.categories):
             pixels = held.example(index, None)["pixels"][None]
             scores = model(**trained.to_device({"pixels": pixels, **given})).logits_per_image
-            hits += data.labels[int(scores.argmax())] == category
-    return Shown({"zero_shot": hits / len(held)})
+            hits[category] += data.labels[int(scores.argmax())] == category
+    counts = Counter(held.categories)
+    lines = [f"{name}: {hits[name]} of {count}" for name, count in counts.most_common()]
+    return Shown({"zero_shot": hits.total() / len(held)}, "\n".join(lines))
 
 
 def _drawn(pixels: Tensor, data: Data) -> Image:

@@ -42,7 +42,7 @@ class CaptionsSection(FileSection):
     """table: a JSON list below `path`; text, picture: its keys. folder: of the pictures, below `path`.
 
     where: keys and the value that an entry must have in each. image: the side in pixels.
-    also: keys whose words stand behind the text, or alone, in two of three draws of training; not in those held out.
+    also: keys whose words stand behind the text, or alone, in two of three draws of training, and only there.
     category: a key whose values are classes. length: tokens of a text at most.
     shift: pixels by which a picture is moved at most.
     """
