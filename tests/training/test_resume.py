@@ -132,6 +132,20 @@ def test_a_damaged_generation_is_passed_over(tmp_path: Path, capsys: pytest.Capt
     assert "last-00000009 is damaged and was passed over" in capsys.readouterr().err
 
 
+def test_best_is_there_while_steps_are_repeated(tmp_path: Path) -> None:
+    """The best of the course that was left is of a later step than the new one's."""
+    recipe = write(tmp_path)
+    often: dict[str, Any] = {"evaluate__every": 1, "checkpoint__every": 5}
+    whole = run(recipe, tmp_path / "whole", **often)
+    run(recipe, tmp_path / "cut", kill=10, **often)
+    assert (tmp_path / "cut" / "best").resolve().name == "best-00000009"
+    run(recipe, tmp_path / "cut", kill=7, resume=True, **often)
+    assert (tmp_path / "cut" / "best").resolve().name == "best-00000006"
+    assert (tmp_path / "cut" / "best" / "model.safetensors").is_file()
+    assert same(run(recipe, tmp_path / "cut", resume=True, **often), whole)
+    assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
+
+
 def test_a_folder_called_like_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = write(tmp_path)
     whole = run(recipe, tmp_path / "whole")
