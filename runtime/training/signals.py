@@ -43,3 +43,12 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before = {}
+
+
+def leave_to_main(worker: int) -> None:
+    """In a process that only reads data: what asks a whole group to end is for the main process to act on.
+
+    It ends its workers itself; one that died first would be a fault to torch, and the state lost.
+    """
+    for number in _ASKING:
+        signal.signal(number, signal.SIG_IGN)
