@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from runtime.checkpoint.staging import Staging
@@ -55,9 +56,8 @@ class Loop:
                 progress.seconds += seconds
                 ours, unit = _amount(parts)
                 [amount] = self.world.total([ours])
-                self.report.step(
-                    Row(progress.step, loss, rate, norm, seconds, waited / seconds, amount / seconds, unit)
-                )
+                row = Row(progress.step, loss, rate, norm, seconds, waited / seconds, amount / seconds, unit)
+                self.world.once(partial(self.report.step, row))
                 self._look(stop)
 
     def _look(self, stop: Stop) -> None:
@@ -89,7 +89,8 @@ class Loop:
             self.publisher.publish(self.folder, progress.step)
         else:
             progress.stale += 1
-        self.report.evaluation(progress.step, found, best=progress.best_step == progress.step)
+        best = progress.best_step == progress.step
+        self.world.once(lambda: self.report.evaluation(progress.step, found, best=best))
 
     def save(self) -> None:
         """Commit a generation of the whole state; older ones go once it stands."""

@@ -16,9 +16,11 @@ import runtime
 from runtime.training import loop
 from runtime.training.run import train
 from runtime.training.saved import read_tensors
-from tests.training.recipes import RECIPE, write
+from tests.training.recipes import RECIPE, full_disk, write
 
 LORA = '{at: ["h.*.attn.q", "h.*.mlp.up"], rank: 3, alpha: 6, dropout: 0.3, train: [ln_f]}'
+
+EVERY = {"checkpoint__every": 2}
 
 
 class Killed(BaseException):
@@ -161,6 +163,79 @@ def test_another_machine_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     known.write_text(known.read_text().replace('"threads": ', '"threads": 9'))
     run(recipe, tmp_path / "cut", resume=True)
     assert "note: threads was 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("left", ["", '{"threads": 1, "dev', None])
+def test_an_environment_that_is_lost(
+    left: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = write(tmp_path)
+    run(recipe, tmp_path / "cut", kill=5)
+    known = tmp_path / "cut" / "environment.json"
+    whole = known.read_text()
+    known.unlink()
+    if left is not None:
+        known.write_text(left)
+    run(recipe, tmp_path / "cut", resume=True, kill=6)
+    assert "environment.json cannot be read" in capsys.readouterr().err
+    assert known.read_text() == whole
+
+
+def test_a_full_disk_leaves_what_the_folder_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written anew only where it changed, and then whole or not at all."""
+    recipe = write(tmp_path)
+    run(recipe, tmp_path / "cut", kill=5)
+    said = [tmp_path / "cut" / name for name in ("recipe.yaml", "environment.json")]
+    files = [path.stat().st_ino for path in said]
+    run(recipe, tmp_path / "cut", resume=True, kill=6)
+    assert [path.stat().st_ino for path in said] == files
+
+    texts = [path.read_text() for path in said]
+    texts[0], texts[1] = "# Mine\n" + texts[0], texts[1].replace('"threads": ', '"threads": 9')
+    for path, text in zip(said, texts, strict=True):
+        path.write_text(text)
+        with monkeypatch.context() as patch, pytest.raises(compiler.CompileError, match=_on_full(path.name)):
+            patch.setattr(Path, "open", full_disk(path.name))
+            run(recipe, tmp_path / "cut", resume=True)
+        assert path.read_text() == text and not list(path.parent.glob(".*"))
+        run(recipe, tmp_path / "cut", resume=True, kill=7)
+        assert path.read_text() != text
+
+
+def _on_full(name: str) -> str:
+    return f"cannot write to {name}: No space left on device; what was there is unchanged"
+
+
+def test_a_line_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = write(tmp_path)
+    whole = run(recipe, tmp_path / "whole")
+    with monkeypatch.context() as patch, pytest.raises(compiler.CompileError) as caught:
+        patch.setattr(Path, "open", full_disk("metrics.jsonl", 6))
+        run(recipe, tmp_path / "cut")
+    assert "cannot write to metrics.jsonl: No space left on device" in str(caught.value)
+    assert same(run(recipe, tmp_path / "cut", resume=True), whole)
+    assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("setting", [{"train__workers": 2}, {"checkpoint__keep": 1}, EVERY])
+def test_what_changes_no_result_may_change(setting: dict[str, Any], tmp_path: Path) -> None:
+    recipe = write(tmp_path)
+    run(recipe, tmp_path / "cut", kill=5)
+    run(recipe, tmp_path / "cut", resume=True, kill=9, **setting)
+    assert (tmp_path / "cut" / "last").resolve().name == f"last-{8 if setting == EVERY else 6:08d}"
+
+
+def test_all_generations_are_damaged(tmp_path: Path) -> None:
+    """To begin anew in silence would take what may be saved yet."""
+    recipe = write(tmp_path)
+    run(recipe, tmp_path / "cut", kill=8)
+    states = sorted((tmp_path / "cut" / "checkpoints").glob("last-*/state.json"))
+    for state in states:
+        state.write_text("")
+    before = (tmp_path / "cut" / "metrics.jsonl").read_text()
+    with pytest.raises(compiler.CompileError, match=r"is damaged \(last-00000006, last-00000003\)"):
+        run(recipe, tmp_path / "cut", resume=True)
+    assert (tmp_path / "cut" / "metrics.jsonl").read_text() == before and len(states) == 2
 
 
 def test_only_the_same_recipe_is_resumed(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from runtime.training.losses import Own
 from runtime.training.run import evaluate, train
 from runtime.training.saved import open_saved, read_tensors
 from runtime.training.step import NotFinite, Trained, train_step
-from tests.training.recipes import RECIPE, write
+from tests.training.recipes import RECIPE, full_disk, write
 from tests.training.worlds import Worlds, printed, worlds
 
 SIZES: dict[str, Any] = dict(vocab=11, context=8, dim=12, depth=3, heads=2, dropout=0.0)
@@ -350,6 +350,21 @@ def test_a_full_disk_of_one_keeps_the_old_state(
         "best-00000004",
         "last-00000003",
     ]
+
+
+def untold(recipe: Path, out: Path) -> tuple[Any, str, str]:
+    """The command, where the first process cannot tell of step 4."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", full_disk("metrics.jsonl", 5))
+        return printed(main, ["train", str(recipe), "--out", str(out)])
+
+
+def test_a_line_that_cannot_be_written_stops_all(
+    steady: tuple[Path, Path], many: Worlds, tmp_path: Path
+) -> None:
+    (first, _, said), (second, *silence) = many.run(2, untold, steady[0], tmp_path / "run")
+    assert (first, second) == (1, 1)
+    assert "cannot write to metrics.jsonl: No space left on device" in said and silence == ["", ""]
 
 
 def commanded(*arguments: str) -> tuple[Any, str, str]:
