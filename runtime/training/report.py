@@ -47,13 +47,16 @@ class Report:
         self._pace: float | None = None
         self._headed = False
 
-    def rewind(self, step: int) -> None:
-        """Forget what metrics.jsonl says of later steps: they are about to be done again."""
-        lines = (
-            self._file.read_text(encoding="utf-8").splitlines(keepends=True) if self._file.exists() else []
-        )
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        keep(self._file, "".join(kept))
+    def rewind(self, step: int, *, due: bool) -> None:
+        """Forget what metrics.jsonl says of later steps: they are about to be done again.
+
+        due: the evaluation after this step is, too.
+        """
+        entries = [e for e in read_metrics(self._file.parent) if e["step"] <= step]
+        if due:
+            entries = [e for e in entries if e["step"] < step or "valid" not in e]
+            self._row = Row(**entries[-1]) if entries else None
+        keep(self._file, "".join(json.dumps(entry) + "\n" for entry in entries))
 
     def step(self, row: Row) -> None:
         """A step was done."""
@@ -68,9 +71,9 @@ class Report:
     def evaluation(self, step: int, figures: Mapping[str, float], *, best: bool) -> None:
         """The held-out part was measured."""
         self._append({"step": step, "valid": dict(figures), "best": best})
-        assert self._row is not None
         self._shown = time.monotonic()
-        self._print(self._line(self._row, figures) + (" *" if best else ""), passing=False)
+        if self._row is not None:  # of a run that goes on it is lost with metrics.jsonl
+            self._print(self._line(self._row, figures) + (" *" if best else ""), passing=False)
 
     def _append(self, entry: Mapping[str, object]) -> None:
         try:

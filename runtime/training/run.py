@@ -68,7 +68,8 @@ def train(
         world.once(lambda: keep(folder / RECIPE, recipe.resolved()))
         if resume:
             _resume(folder, run, out_stream)
-        world.once(lambda: report.rewind(run.state.progress.step))
+        progress = run.state.progress
+        world.once(lambda: report.rewind(progress.step, due=progress.due))
         world.once(lambda: _announce(folder, run, out_stream))
         try:
             _loop(folder, run, report)

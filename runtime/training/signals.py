@@ -1,4 +1,6 @@
-"""SIGTERM and Ctrl-C end a run between two steps, with its state saved; a second one ends it at once."""
+"""SIGTERM and Ctrl-C end a run between two steps or held-out batches, with its state saved; a second one ends
+it at once.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ _ASKING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
-    """A run ended on request; its state is saved. code: what a shell reports for the signal."""
+    """A run ends on request, its state saved. code: what a shell reports for the signal."""
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name} after step {step}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,11 @@ from torch import Tensor
 import compiler
 import runtime
 from runtime.training import loop
+from runtime.training.data.common import Example
 from runtime.training.run import train
 from runtime.training.saved import read_tensors
+from runtime.training.signals import Stop, Stopped
+from runtime.training.step import Trained
 from tests.training.recipes import RECIPE, full_disk, write
 
 LORA = '{at: ["h.*.attn.q", "h.*.mlp.up"], rank: 3, alpha: 6, dropout: 0.3, train: [ln_f]}'
@@ -146,6 +150,44 @@ def test_best_is_there_while_steps_are_repeated(tmp_path: Path) -> None:
     assert (tmp_path / "cut" / "best" / "model.safetensors").is_file()
     assert same(run(recipe, tmp_path / "cut", resume=True, **often), whole)
     assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(("batch", "step"), [(1, 4), (5, 8), (8, 12), (9, 12)])
+def test_asked_to_stop_in_an_evaluation(batch: int, step: int, tmp_path: Path) -> None:
+    """It ends before the next of three batches, and is done when the run goes on, killed again or not."""
+    recipe = write(tmp_path)
+    whole = run(recipe, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped, match=f"after step {step}"):
+        measured = asked_in(patch, batch)
+        run(recipe, tmp_path / "cut")
+    assert len(measured) == batch
+    run(recipe, tmp_path / "cut", resume=True, kill=step + 1)
+    assert same(run(recipe, tmp_path / "cut", resume=True), whole)
+    assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
+    best = (read_tensors(tmp_path / name / "best" / "model.safetensors") for name in ("cut", "whole"))
+    assert same(*best)
+
+
+def asked_in(patch: pytest.MonkeyPatch, batch: int) -> list[int]:
+    """Let a run be asked to stop in a held-out batch, counted from its beginning; those that it reads."""
+    stops: list[Stop] = []
+    measured: list[int] = []
+    enter, forward = Stop.__enter__, Trained.run
+
+    def entered(self: Stop) -> Stop:
+        stops.append(self)
+        return enter(self)
+
+    def counted(self: Trained, example: Example) -> Any:
+        if not self.model.training:
+            measured.append(len(measured) + 1)
+            if len(measured) == batch:
+                stops[-1].asked = signal.SIGTERM
+        return forward(self, example)
+
+    patch.setattr(Stop, "__enter__", entered)
+    patch.setattr(Trained, "run", counted)
+    return measured
 
 
 def test_a_folder_called_like_the_spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
