@@ -115,6 +115,10 @@ class Run:
         """What is evaluated, the loss always."""
         return list(dict.fromkeys(["loss", *self.recipe.file.evaluate.metrics]))
 
+    def environment(self) -> dict[str, object]:
+        """What its numbers depend on beside the recipe."""
+        return environment(self.world.size, self.trained.device)
+
 
 def _open(recipe: Recipe, world: World = ALONE, *, weights: bool = True) -> Run:
     """Read the data, compile, fill and place the model. Raises CompileError."""
@@ -159,13 +163,14 @@ def _loop(folder: Path, run: Run, report: Report) -> None:
             "not-finite",
             f"step {run.state.progress.step + 1}: {fault}",
             recipe.span("optimizer.lr"),
-            help="nothing was updated: try a smaller `lr`, a longer `warmup`, or `clip`",
+            help="begin anew with another --out and a smaller `lr`, a longer `warmup`, or `clip`; "
+            "--resume repeats the steps since the last checkpoint as they were",
         ) from None
 
 
 def _announce(folder: Path, run: Run, out: TextIO) -> None:
     """What is about to be trained, and where."""
-    keep(folder / ENVIRONMENT, json.dumps(environment(run.world.size), indent=2) + "\n")
+    keep(folder / ENVIRONMENT, json.dumps(run.environment(), indent=2) + "\n")
     total, trained = parameter_counts(run.trained.model)
     print(
         f"{run.recipe.name}: {total:,} parameters, {trained:,} trained; {len(run.data.train):,} examples, "
@@ -201,7 +206,7 @@ def _tell(folder: Path, run: Run, damaged: list[Generation], out: TextIO) -> Non
     if not step:
         print("nothing was saved yet: from the first step", file=out)
         return
-    for change in changes(folder, environment(run.world.size)):
+    for change in changes(folder, run.environment()):
         print(f"note: {change}", file=sys.stderr)
     print(f"resumed after step {step}", file=out)
 
@@ -246,7 +251,7 @@ def _finish(folder: Path, run: Run) -> None:
         why_not_exported(run.program),
         shown,
     )
-    write_whole(folder / CARD, card(recipe, facts, environment(run.world.size)).encode())
+    write_whole(folder / CARD, card(recipe, facts, run.environment()).encode())
 
 
 def _png(picture: Image) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import platform
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor
 import compiler
 import runtime
 from runtime.training import loop
+from runtime.training.card import environment
 from runtime.training.data.common import Example
 from runtime.training.run import train
 from runtime.training.saved import read_tensors
@@ -205,6 +207,14 @@ def test_another_machine_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[s
     known.write_text(known.read_text().replace('"threads": ', '"threads": 9'))
     run(recipe, tmp_path / "cut", resume=True)
     assert "note: threads was 9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("device", "name"), [("cpu", platform.machine()), ("cuda:1", "the second")])
+def test_the_device_of_a_run_is_its_own(device: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that which the machine has."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda of=None: ["the first", "the second"][of.index])
+    assert environment(1, torch.device(device))["device"] == name
 
 
 @pytest.mark.parametrize("left", ["", '{"threads": 1, "dev', None])
