@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import yaml
 
@@ -15,6 +18,40 @@ from runtime.training.recipe import Recipe, read_recipe
 
 RECIPE: Final = "recipe.yaml"
 ENVIRONMENT: Final = "environment.json"
+_LOCK: Final = ".lock"  # it stays, empty: who removed it could remove another's
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Work in a run's folder while no other process does. The system lets go of it with the process, however
+    that ends. Raises CompileError where another one is at work.
+    """
+    path = folder / _LOCK
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(path.open("ab"))
+        except OSError as error:
+            raise fail(
+                "not-writable", f"cannot write to `{folder}`: {error.strerror or error}", None
+            ) from None
+        _lock(file, folder)
+        yield
+
+
+def _lock(file: IO[bytes], folder: Path) -> None:
+    """Not by flock: processes that read data would hold on to it when this one was killed."""
+    if os.name != "posix":
+        return
+    import fcntl
+
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN):
+            cure = "wait until it has ended, or choose another --out"
+            raise fail("conflict", f"another process trains in `{folder}`", None, help=cure) from None
+        # The file system knows no locks: nothing can be said about others.
 
 
 def keep(path: Path, text: str) -> None:
@@ -27,7 +64,7 @@ def check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
     """A folder is used for one run of one recipe. Raises CompileError."""
     kept = folder / RECIPE
     if not resume:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and (not folder.is_dir() or any(folder.glob("[!.]*"))):
             cure = "pass --resume to go on with it, or another --out"
             raise fail("not-writable", f"`{folder}` exists and is not empty", None, help=cure)
         return

@@ -6,7 +6,7 @@ import io
 import json
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -28,7 +28,7 @@ from runtime.training.curve import draw
 from runtime.training.data.common import Data
 from runtime.training.evaluate import Figures, Measuring, measure
 from runtime.training.finals import FINALS, Shown
-from runtime.training.folder import ENVIRONMENT, RECIPE, changes, check_folder, keep
+from runtime.training.folder import ENVIRONMENT, RECIPE, changes, check_folder, held, keep
 from runtime.training.generations import Generation
 from runtime.training.loop import Loop
 from runtime.training.model import compile_model, fill, make_model, make_trained, parameter_counts, settings
@@ -57,7 +57,7 @@ def train(
     Raises CompileError for what is wrong with the recipe, its data or its spec, before anything is written;
     Stopped when SIGTERM or Ctrl-C ended the run, its state saved.
     """
-    with joined() as world:
+    with joined() as world, ExitStack() as stack:
         recipe = world.together(lambda: read_recipe(source, set, smoke=smoke))
         world.arrange(recipe.parallel.tp, recipe.file.train.device, recipe.span("parallel.tp"))
         folder = Path(out) if out is not None else Path("runs") / recipe.name
@@ -65,6 +65,7 @@ def train(
         run = _open(recipe, world)
         out_stream = log or sys.stdout
         report = Report(folder, recipe.file.train.steps, tuple(run.metrics), out_stream)
+        world.once(lambda: stack.enter_context(held(folder)))
         world.once(lambda: keep(folder / RECIPE, recipe.resolved()))
         if resume:
             _resume(folder, run, out_stream)

@@ -249,7 +249,7 @@ def test_a_full_disk_leaves_what_the_folder_says(tmp_path: Path, monkeypatch: py
         with monkeypatch.context() as patch, pytest.raises(compiler.CompileError, match=_on_full(path.name)):
             patch.setattr(Path, "open", full_disk(path.name))
             run(recipe, tmp_path / "cut", resume=True)
-        assert path.read_text() == text and not list(path.parent.glob(".*"))
+        assert path.read_text() == text and not list(path.parent.glob(".*.tmp"))
         run(recipe, tmp_path / "cut", resume=True, kill=7)
         assert path.read_text() != text
 
@@ -299,6 +299,16 @@ def test_only_the_same_recipe_is_resumed(tmp_path: Path) -> None:
         run(recipe, tmp_path / "cut")
     with pytest.raises(compiler.CompileError, match="no run in"):
         run(recipe, tmp_path / "none", resume=True)
+
+
+def test_a_run_killed_before_it_said_what_it_is(tmp_path: Path) -> None:
+    """What it left is nothing to go on with, and nothing in the way."""
+    recipe = write(tmp_path)
+    (tmp_path / "cut").mkdir()
+    for name in (".lock", ".recipe.yaml.0123456789abcdef.tmp"):
+        (tmp_path / "cut" / name).touch()
+    run(recipe, tmp_path / "cut", kill=1)
+    assert (tmp_path / "cut" / "recipe.yaml").is_file()
 
 
 def test_a_field_that_came_after_the_run_began(tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 import torch
 
+from compiler import CompileError
 from runtime.training.batches import training_batches
+from runtime.training.folder import held
 from runtime.training.generations import newest
 from runtime.training.order import Epochs
 from runtime.training.recipe import read_recipe
@@ -27,8 +29,8 @@ from tests.training.recipes import write
 SETTINGS: dict[str, Any] = {"train.steps": 60, "checkpoint.every": 1000, "evaluate.every": 1000}
 
 
-def stopped(recipe: Path, out: Path, number: signal.Signals, send: Callable[[int, int], None]) -> None:
-    """Run the command and send it a signal after a few steps."""
+def started(recipe: Path, out: Path) -> subprocess.Popen[str]:
+    """The command, in a group of its own, after a few steps."""
     command = [sys.executable, "-m", "runtime", "train", str(recipe), "--out", str(out)]
     command += [part for name, value in SETTINGS.items() for part in ("--set", f"{name}={value}")]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -36,10 +38,35 @@ def stopped(recipe: Path, out: Path, number: signal.Signals, send: Callable[[int
     while not (metrics.exists() and metrics.read_text().count("\n") > 3):
         assert process.poll() is None
         time.sleep(0.005)
+    return process
+
+
+def stopped(recipe: Path, out: Path, number: signal.Signals, send: Callable[[int, int], None]) -> None:
+    """Run the command and send it a signal after a few steps."""
+    process = started(recipe, out)
     send(process.pid, number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 128 + number, error
     assert f"stopped by {number.name} after step" in error
+
+
+def test_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is killed, and not a moment longer, though it has others that read for it."""
+    for name, value in {"train.steps": 300, "train.workers": 2}.items():
+        monkeypatch.setitem(SETTINGS, name, value)
+    recipe, out = write(tmp_path), tmp_path / "run"
+    process = started(recipe, out)
+    os.kill(process.pid, signal.SIGSTOP)  # it lives, and is not done before the other has come to it
+    written = (out / "metrics.jsonl").read_bytes()
+    try:
+        with pytest.raises(CompileError, match=f"another process trains in `{out}`"):
+            train(recipe, out, set=SETTINGS, resume=True, log=io.StringIO())
+        assert (out / "metrics.jsonl").read_bytes() == written
+    finally:
+        process.kill()
+        process.wait()
+    with held(out):
+        pass
 
 
 def test_a_group_with_workers_that_is_told_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
