@@ -134,6 +134,24 @@ def unwritten(staging: Staging, error: OSError) -> CompileError:
     return _failed(staging.folder, f"{error.strerror or error}; {state}")
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Put a file into place in one step, flushed. Raises CompileError, with what was there as it was."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    try:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with part.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+        flush_folder(path.parent)
+    except OSError as error:
+        raise _failed(path, f"{error.strerror or error}; {_KEPT}") from None
+
+
 def _refuse_foreign(folder: Path, names: Iterable[str], force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise _failed(folder, f"it is a file, not a folder; {_KEPT}")

@@ -46,7 +46,8 @@ def sharded(
         cut.set_force_sum_reduction_for_comms(True)  # gloo has no scaled sums
     model.to_empty(device=device)
     for scalar in _scalars(model):
-        scalar.register_hook(partial(_summed, group=mesh[DATA].get_group()))  # type: ignore[no-untyped-call]
+        if scalar.requires_grad:
+            scalar.register_hook(partial(_summed, group=mesh[DATA].get_group()))  # type: ignore[no-untyped-call]
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
     set_model_state_dict(model, values, options=options)
     return model

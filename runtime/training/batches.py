@@ -15,6 +15,7 @@ from runtime.parallel.world import ALL, Share
 from runtime.training.chance import generator
 from runtime.training.data.common import Data, Example, Examples
 from runtime.training.order import Epochs
+from runtime.training.signals import leave_to_main
 
 Ticket = tuple[int, int]  # which example; how many were drawn before it
 
@@ -74,6 +75,7 @@ def training_batches(
         batch_sampler=Order(epochs, batch, start, share),
         collate_fn=data.collate,
         num_workers=workers,
+        worker_init_fn=leave_to_main,
         generator=torch.Generator(),  # or the loader would draw from the generator that dropout uses
     )
     return iter(loader)

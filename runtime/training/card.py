@@ -40,8 +40,8 @@ class Facts:
     shown: Mapping[str, Shown]
 
 
-def environment(processes: int) -> dict[str, object]:
-    """What the numbers of a run depend on beside the recipe."""
+def environment(processes: int, device: torch.device) -> dict[str, object]:
+    """What the numbers of a run depend on beside the recipe. device: that it is computed on."""
     return {
         "blockwright": VERSION,
         "torch": torch.__version__,
@@ -49,7 +49,7 @@ def environment(processes: int) -> dict[str, object]:
         "platform": platform.platform(),
         "threads": torch.get_num_threads(),
         "processes": processes,
-        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,9 +33,16 @@ class Measuring:
 
 
 def measure(
-    trained: Trained, data: Data, examples: Examples, how: Measuring, world: World = ALONE
+    trained: Trained,
+    data: Data,
+    examples: Examples,
+    how: Measuring,
+    world: World = ALONE,
+    between: Callable[[], None] = lambda: None,
 ) -> Figures:
     """metric -> figure over examples of the data. The model comes out in train mode.
+
+    between: called before each batch, on all processes; what it raises ends it.
 
     What the model itself draws at random follows from the number of the batch, and training's generator is
     not touched. The processes of a world take the batches in turn; all find what one alone would find.
@@ -45,14 +53,17 @@ def measure(
     given: list[dict[str, tuple[Any, Any]]] = []
     devices = [trained.device.index or 0] if trained.device.type == "cuda" else []
     trained.model.eval()
-    with torch.no_grad(), torch.random.fork_rng(devices):
-        examples_of_ours = held_out_batches(data, examples, [batches[number] for number in ours])
-        for number, example in zip(ours, examples_of_ours, strict=True):
-            torch.manual_seed(number)
-            example = trained.to_device(example)
-            loss, outputs = trained.run(example)
-            given.append({name: metric.given(loss, outputs, example) for name, metric in found.items()})
-    trained.model.train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            examples_of_ours = held_out_batches(data, examples, [batches[number] for number in ours])
+            for number, example in zip(ours, examples_of_ours, strict=True):
+                between()
+                torch.manual_seed(number)
+                example = trained.to_device(example)
+                loss, outputs = trained.run(example)
+                given.append({name: metric.given(loss, outputs, example) for name, metric in found.items()})
+    finally:
+        trained.model.train()
     everyone = world.shares(given)
     for number in range(len(batches)):
         turn, index = divmod(number, world.share.of)

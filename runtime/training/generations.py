@@ -105,9 +105,15 @@ def newest(run: Path, kind: str) -> tuple[Generation | None, list[Generation]]:
 
 
 def prune(run: Path, kind: str, keep: int) -> None:
-    """Remove all but the newest `keep`, and what an interrupted process left half written."""
+    """Keep the generation that `DIR/kind` points to and the `keep` - 1 before it.
+
+    Later ones go first: they are damaged, or the run was resumed from before them and has left their course.
+    So does what an interrupted process left half written.
+    """
     folder = run / FOLDER
-    for old in generations(run, kind)[keep:]:
+    found = generations(run, kind)
+    target = [g.path.name for g in found].index((run / kind).readlink().name)
+    for old in found[:target] + found[target + keep :]:
         aside = folder / f".{old.path.name}.{secrets.token_hex(8)}.tmp"
         os.replace(old.path, aside)
     for left in folder.glob(".*.tmp"):

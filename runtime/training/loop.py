@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from runtime.checkpoint.staging import Staging
@@ -39,10 +40,12 @@ class Loop:
         """Train to the end. Raises Stopped on request, NotFinite before a step that would spoil it."""
         train, progress = self.recipe.file.train, self.state.progress
         part = train.batch // train.accumulate
-        start = progress.step * train.batch
+        start, every = progress.step * train.batch, self.recipe.file.evaluate.every
         epochs = Epochs(len(self.data.train), self.recipe.file.seed, train.batch, self.data.lengths)
         batches = training_batches(self.data, epochs, part, start, train.workers, self.world.share)
         with Stop() as stop:
+            if progress.due:
+                self._look(stop)
             while not self._finished():
                 began = time.perf_counter()
                 parts = [next(batches) for _ in range(train.accumulate)]
@@ -51,37 +54,45 @@ class Loop:
                 loss, norm = train_step(self.trained, self.state.optimizer, parts, train.clip, self.world)
                 self.state.schedule.step()
                 progress.step += 1
+                progress.due = progress.step == train.steps or progress.step % every == 0
                 seconds = time.perf_counter() - began
                 progress.seconds += seconds
                 ours, unit = _amount(parts)
                 [amount] = self.world.total([ours])
-                self.report.step(
-                    Row(progress.step, loss, rate, norm, seconds, waited / seconds, amount / seconds, unit)
-                )
+                row = Row(progress.step, loss, rate, norm, seconds, waited / seconds, amount / seconds, unit)
+                self.world.once(partial(self.report.step, row))
                 self._look(stop)
 
     def _look(self, stop: Stop) -> None:
-        """What happens between two steps."""
-        file, step = self.recipe.file, self.state.progress.step
-        last = step == file.train.steps
-        if last or step % file.evaluate.every == 0:
-            self._evaluate()
-        last = last or self._finished()
-        asked = self.world.most(stop.asked or 0)
-        if last or asked or step % file.checkpoint.every == 0:
+        """What happens between two steps. An evaluation that is cut short is done when the run goes on."""
+        progress = self.state.progress
+        try:
+            if progress.due:
+                self._evaluate(stop)
+            self._heed(stop)
+        except Stopped:
             self.save()
-        if asked and not last:
-            raise Stopped(asked, step)
+            raise
+        if self._finished() or progress.step % self.recipe.file.checkpoint.every == 0:
+            self.save()
+
+    def _heed(self, stop: Stop) -> None:
+        """Raises Stopped, on all processes, where one of them was asked to end."""
+        asked = self.world.most(stop.asked or 0)
+        if asked:
+            raise Stopped(asked, self.state.progress.step)
 
     def _finished(self) -> bool:
         patience, progress = self.recipe.file.evaluate.patience, self.state.progress
         done = progress.step >= self.recipe.file.train.steps
         return done or (patience is not None and progress.stale >= patience)
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, stop: Stop) -> None:
         file, progress = self.recipe.file, self.state.progress
         began = time.perf_counter()
-        found = measure(self.trained, self.data, self.data.valid, Measuring.of(file), self.world)
+        how, heed = Measuring.of(file), partial(self._heed, stop)
+        found = measure(self.trained, self.data, self.data.valid, how, self.world, heed)
+        progress.due = False
         progress.seconds += time.perf_counter() - began
         value = found[file.evaluate.best]
         if progress.best is None or _better(file.evaluate.best, value, progress.best):
@@ -89,7 +100,8 @@ class Loop:
             self.publisher.publish(self.folder, progress.step)
         else:
             progress.stale += 1
-        self.report.evaluation(progress.step, found, best=progress.best_step == progress.step)
+        best = progress.best_step == progress.step
+        self.world.once(lambda: self.report.evaluation(progress.step, found, best=best))
 
     def save(self) -> None:
         """Commit a generation of the whole state; older ones go once it stands."""

@@ -9,6 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from compiler.diagnostics.diagnostic import fail
+from compiler.weights.readers.files import place
+from runtime.training.folder import keep
+
 METRICS_FILE: Final = "metrics.jsonl"
 _EVERY: Final = 10.0  # seconds between plain lines
 _LIVE: Final = 0.2  # seconds between updates of the live line
@@ -29,7 +33,10 @@ class Row:
 
 
 class Report:
-    """The two outputs of a run. metrics: the names of what is evaluated."""
+    """The two outputs of a run, which its first process makes. metrics: the names of what is evaluated.
+
+    Raises CompileError where metrics.jsonl cannot be written.
+    """
 
     def __init__(self, folder: Path, steps: int, metrics: tuple[str, ...], out: TextIO) -> None:
         self._file = folder / METRICS_FILE
@@ -40,15 +47,16 @@ class Report:
         self._pace: float | None = None
         self._headed = False
 
-    def rewind(self, step: int) -> None:
-        """Forget what metrics.jsonl says of later steps: they are about to be done again."""
-        lines = (
-            self._file.read_text(encoding="utf-8").splitlines(keepends=True) if self._file.exists() else []
-        )
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        part = self._file.with_suffix(".part")
-        part.write_text("".join(kept), encoding="utf-8")
-        part.replace(self._file)
+    def rewind(self, step: int, *, due: bool) -> None:
+        """Forget what metrics.jsonl says of later steps: they are about to be done again.
+
+        due: the evaluation after this step is, too.
+        """
+        entries = [e for e in read_metrics(self._file.parent) if e["step"] <= step]
+        if due:
+            entries = [e for e in entries if e["step"] < step or "valid" not in e]
+            self._row = Row(**entries[-1]) if entries else None
+        keep(self._file, "".join(json.dumps(entry) + "\n" for entry in entries))
 
     def step(self, row: Row) -> None:
         """A step was done."""
@@ -63,13 +71,18 @@ class Report:
     def evaluation(self, step: int, figures: Mapping[str, float], *, best: bool) -> None:
         """The held-out part was measured."""
         self._append({"step": step, "valid": dict(figures), "best": best})
-        assert self._row is not None
         self._shown = time.monotonic()
-        self._print(self._line(self._row, figures) + (" *" if best else ""), passing=False)
+        if self._row is not None:  # of a run that goes on it is lost with metrics.jsonl
+            self._print(self._line(self._row, figures) + (" *" if best else ""), passing=False)
 
     def _append(self, entry: Mapping[str, object]) -> None:
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
+        try:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(entry) + "\n")
+        except OSError as error:
+            message = f"cannot write to {self._file.name}: {error.strerror or error}"
+            cure = "make room, then go on with --resume"
+            raise fail("not-writable", message, place(self._file), help=cure) from None
 
     def _line(self, row: Row, figures: Mapping[str, float]) -> str:
         cells = [f"{row.step:>7}", f"{row.loss:>9.4f}"]
@@ -91,19 +104,6 @@ class Report:
         else:
             self._out.write(line + "\n")
         self._out.flush()
-
-
-class Silent(Report):
-    """The report of a process that does not speak: the first of several says it all."""
-
-    def rewind(self, step: int) -> None:
-        """Nothing."""
-
-    def step(self, row: Row) -> None:
-        """Nothing."""
-
-    def evaluation(self, step: int, figures: Mapping[str, float], *, best: bool) -> None:
-        """Nothing."""
 
 
 def _width(metric: str) -> int:

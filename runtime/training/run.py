@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, TextIO
 
 import torch
-import yaml
+from PIL.Image import Image
 
-from compiler.diagnostics.diagnostic import fail
+from compiler.diagnostics.diagnostic import CompileError, fail
 from compiler.ir.program import Program
 from compiler.parallel.placement import Placement, place
+from runtime.checkpoint.staging import write_whole
 from runtime.loading import load
 from runtime.parallel.world import ALONE, World, joined
 from runtime.training import generations
@@ -25,17 +28,17 @@ from runtime.training.curve import draw
 from runtime.training.data.common import Data
 from runtime.training.evaluate import Figures, Measuring, measure
 from runtime.training.finals import FINALS, Shown
+from runtime.training.folder import ENVIRONMENT, RECIPE, changes, check_folder, held, keep
 from runtime.training.generations import Generation
 from runtime.training.loop import Loop
 from runtime.training.model import compile_model, fill, make_model, make_trained, parameter_counts, settings
 from runtime.training.publish import Publisher, why_not_exported
 from runtime.training.recipe import Recipe, read_recipe
-from runtime.training.report import Report, Silent, read_metrics
+from runtime.training.report import Report, read_metrics
 from runtime.training.state import Progress, State, read_weights
 from runtime.training.step import NotFinite, Trained
 
-RECIPE: Final = "recipe.yaml"
-CARD, CURVE, ENVIRONMENT = "README.md", "curve.svg", "environment.json"
+CARD, CURVE = "README.md", "curve.svg"
 
 
 def train(
@@ -54,24 +57,27 @@ def train(
     Raises CompileError for what is wrong with the recipe, its data or its spec, before anything is written;
     Stopped when SIGTERM or Ctrl-C ended the run, its state saved.
     """
-    with joined() as world:
+    with joined() as world, ExitStack() as stack:
         recipe = world.together(lambda: read_recipe(source, set, smoke=smoke))
         world.arrange(recipe.parallel.tp, recipe.file.train.device, recipe.span("parallel.tp"))
         folder = Path(out) if out is not None else Path("runs") / recipe.name
-        world.once(lambda: _check_folder(folder, recipe, resume))
+        world.once(lambda: check_folder(folder, recipe, resume))
         run = _open(recipe, world)
-        speaker, out_stream = (Report if world.first else Silent), log or sys.stdout
-        report = speaker(folder, recipe.file.train.steps, tuple(run.metrics), out_stream)
-        world.once(lambda: _write(folder, RECIPE, recipe.resolved()))
+        out_stream = log or sys.stdout
+        report = Report(folder, recipe.file.train.steps, tuple(run.metrics), out_stream)
+        world.once(lambda: stack.enter_context(held(folder)))
+        world.once(lambda: keep(folder / RECIPE, recipe.resolved()))
         if resume:
             _resume(folder, run, out_stream)
-        report.rewind(run.state.progress.step)
+        progress = run.state.progress
+        world.once(lambda: report.rewind(progress.step, due=progress.due))
         world.once(lambda: _announce(folder, run, out_stream))
         try:
             _loop(folder, run, report)
         finally:
-            if world.first:
-                _picture(folder, recipe, {})
+            with suppress(CompileError):  # what ended the loop is what to tell; the end draws it again
+                if world.first:
+                    _picture(folder, recipe, {})
         if world.first:
             _finish(folder, run)
     return folder
@@ -109,6 +115,10 @@ class Run:
     def metrics(self) -> list[str]:
         """What is evaluated, the loss always."""
         return list(dict.fromkeys(["loss", *self.recipe.file.evaluate.metrics]))
+
+    def environment(self) -> dict[str, object]:
+        """What its numbers depend on beside the recipe."""
+        return environment(self.world.size, self.trained.device)
 
 
 def _open(recipe: Recipe, world: World = ALONE, *, weights: bool = True) -> Run:
@@ -154,18 +164,14 @@ def _loop(folder: Path, run: Run, report: Report) -> None:
             "not-finite",
             f"step {run.state.progress.step + 1}: {fault}",
             recipe.span("optimizer.lr"),
-            help="nothing was updated: try a smaller `lr`, a longer `warmup`, or `clip`",
+            help="begin anew with another --out and a smaller `lr`, a longer `warmup`, or `clip`; "
+            "--resume repeats the steps since the last checkpoint as they were",
         ) from None
-
-
-def _write(folder: Path, name: str, text: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_text(text, encoding="utf-8")
 
 
 def _announce(folder: Path, run: Run, out: TextIO) -> None:
     """What is about to be trained, and where."""
-    _write(folder, ENVIRONMENT, json.dumps(environment(run.world.size), indent=2) + "\n")
+    keep(folder / ENVIRONMENT, json.dumps(run.environment(), indent=2) + "\n")
     total, trained = parameter_counts(run.trained.model)
     print(
         f"{run.recipe.name}: {total:,} parameters, {trained:,} trained; {len(run.data.train):,} examples, "
@@ -174,42 +180,20 @@ def _announce(folder: Path, run: Run, out: TextIO) -> None:
     )
 
 
-def _check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
-    """A folder is used for one run of one recipe."""
-    kept = folder / RECIPE
-    if not resume:
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            cure = "pass --resume to go on with it, or another --out"
-            raise fail("not-writable", f"`{folder}` exists and is not empty", None, help=cure)
-        return
-    if not kept.is_file():
-        raise fail("not-found", f"there is no run in `{folder}` to resume", None, help="leave out --resume")
-    # Read anew, so that a field which came after the run began has its default on both sides.
-    before, now = (yaml.safe_load(one.resolved()) for one in (read_recipe(kept), recipe))
-    for tree in (before, now):
-        tree.pop("parallel", None)  # where a run is computed is no part of what it computes
-    if before != now:
-        changed = ", ".join(f"`{path}`" for path in _changes(before, now, ""))
-        message = f"the run in `{folder}` was made by another recipe: {changed} differs"
-        raise fail(
-            "conflict",
-            message,
-            None,
-            help="resume with the same recipe and settings, or choose another --out",
-        )
-
-
-def _changes(old: Any, new: Any, path: str) -> list[str]:
-    """The paths at which two trees differ."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        keys = dict.fromkeys([*old, *new])
-        return [p for k in keys for p in _changes(old.get(k), new.get(k), f"{path}.{k}" if path else k)]
-    return [path] if old != new else []
-
-
 def _resume(folder: Path, run: Run, out: TextIO) -> None:
-    """Take the newest intact state, and say which damaged ones were passed over."""
+    """Take the newest intact state, and say which damaged ones were passed over.
+
+    Raises CompileError where all are damaged.
+    """
     found, damaged = run.world.once(lambda: generations.newest(folder, "last"))
+    if found is None and damaged:
+        names = ", ".join(generation.path.name for generation in damaged)
+        raise fail(
+            "checkpoint-format",
+            f"the run in `{folder}` cannot go on: every state that it saved is damaged ({names})",
+            None,
+            help="put one of them back from a copy, or begin anew with another --out",
+        )
     if found is not None:
         run.state.read(found.path)
     run.world.once(lambda: _tell(folder, run, damaged, out))
@@ -223,12 +207,8 @@ def _tell(folder: Path, run: Run, damaged: list[Generation], out: TextIO) -> Non
     if not step:
         print("nothing was saved yet: from the first step", file=out)
         return
-    before = json.loads((folder / ENVIRONMENT).read_text(encoding="utf-8"))
-    for name, value in environment(run.world.size).items():
-        if before.get(name, value) != value:
-            differs = "results may differ in rounding"
-            differs += ", and dropout draws other numbers" if name == "processes" else ""
-            print(f"note: {name} was {before[name]} and is {value}: {differs}", file=sys.stderr)
+    for change in changes(folder, run.environment()):
+        print(f"note: {change}", file=sys.stderr)
     print(f"resumed after step {step}", file=out)
 
 
@@ -239,7 +219,7 @@ def _fill(run: Run, folder: Path, recipe: Recipe) -> None:
 
 def _picture(folder: Path, recipe: Recipe, baselines: Mapping[str, Figures]) -> None:
     rules = {name: found["loss"] for name, found in baselines.items() if "loss" in found}
-    (folder / CURVE).write_text(draw(recipe.name, read_metrics(folder), rules), encoding="utf-8")
+    write_whole(folder / CURVE, draw(recipe.name, read_metrics(folder), rules).encode())
 
 
 def _finish(folder: Path, run: Run) -> None:
@@ -257,7 +237,7 @@ def _finish(folder: Path, run: Run) -> None:
     _picture(folder, recipe, baselines)
     for name, found in shown.items():
         if found.picture is not None:
-            found.picture.save(folder / f"{name}.png")
+            write_whole(folder / f"{name}.png", _png(found.picture))
     total, trained = parameter_counts(run.trained.model)
     facts = Facts(
         run.program.typed.graph.task,
@@ -272,7 +252,13 @@ def _finish(folder: Path, run: Run) -> None:
         why_not_exported(run.program),
         shown,
     )
-    (folder / CARD).write_text(card(recipe, facts, environment(run.world.size)), encoding="utf-8")
+    write_whole(folder / CARD, card(recipe, facts, run.environment()).encode())
+
+
+def _png(picture: Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, format="PNG")
+    return file.getvalue()
 
 
 def _waiting(folder: Path) -> float:

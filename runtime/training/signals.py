@@ -1,4 +1,6 @@
-"""SIGTERM and Ctrl-C end a run between two steps, with its state saved; a second one ends it at once."""
+"""SIGTERM and Ctrl-C end a run between two steps or held-out batches, with its state saved; a second one ends
+it at once.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ _ASKING: Final = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stopped(Exception):
-    """A run ended on request; its state is saved. code: what a shell reports for the signal."""
+    """A run ends on request, its state saved. code: what a shell reports for the signal."""
 
     def __init__(self, number: int, step: int) -> None:
         super().__init__(f"stopped by {signal.Signals(number).name} after step {step}")
@@ -43,3 +45,12 @@ class Stop:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before = {}
+
+
+def leave_to_main(worker: int) -> None:
+    """In a process that only reads data: what asks a whole group to end is for the main process to act on.
+
+    It ends its workers itself; one that died first would be a fault to torch, and the state lost.
+    """
+    for number in _ASKING:
+        signal.signal(number, signal.SIG_IGN)

@@ -21,11 +21,14 @@ PROGRESS: Final = "state.json"
 
 @dataclass
 class Progress:
-    """How far a run is. best: the figure that the recipe calls so; stale: evaluations since.
-    seconds: of training, over all processes of the run.
+    """How far a run is. due: whether the evaluation after `step` is still to be done.
+
+    best: the figure that the recipe calls so; stale: evaluations since. seconds: of training, over all
+    processes of the run.
     """
 
     step: int = 0
+    due: bool = False
     best: float | None = None
     best_step: int = 0
     stale: int = 0

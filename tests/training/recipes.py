@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 RECIPE = """\
 recipe: tiny
@@ -34,3 +37,14 @@ def write(folder: Path, recipe: str = RECIPE) -> Path:
     (folder / "text.txt").write_text(text(), encoding="utf-8")
     (folder / "tiny.yaml").write_text(recipe.replace("path: text.txt", f"path: {folder / 'text.txt'}"))
     return folder / "tiny.yaml"
+
+
+def full_disk(name: str, first: int = 1) -> Callable[..., Any]:
+    """`Path.open` on a disk that is full from the `first` time on that a file called so is to be written."""
+    opened, times = Path.open, itertools.count(1)
+
+    def found(self: Path, mode: str = "r", *given: Any, **more: Any) -> Any:
+        full = name in self.name and not mode.startswith("r") and next(times) >= first
+        return opened(Path("/dev/full") if full else self, mode, *given, **more)
+
+    return found

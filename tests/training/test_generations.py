@@ -11,7 +11,7 @@ import pytest
 
 from compiler import CompileError
 from runtime.training import generations
-from tests.training.kills import judge, save
+from tests.training.kills import judge, save, state
 
 
 def test_killed_at_random_moments() -> None:
@@ -81,3 +81,26 @@ def test_a_step_that_is_saved_again(tmp_path: Path) -> None:
     save(tmp_path, 1)
     found, damaged = generations.newest(tmp_path, "last")
     assert found is not None and (found.again, damaged) == (1, [])
+
+
+def test_a_run_that_started_over_keeps_what_it_saves(tmp_path: Path) -> None:
+    """What stands from later steps is damaged: it goes, not the generation just written."""
+    for step in (100, 150):
+        save(tmp_path, step)
+        (tmp_path / "last" / "state.safetensors").write_bytes(b"damaged")
+    assert generations.newest(tmp_path, "last")[0] is None
+    for step in (50, 60):
+        save(tmp_path, step)
+        assert judge(tmp_path, step) == step
+        assert (tmp_path / "last").resolve().name == f"last-{step:08d}"
+    assert [g.step for g in generations.generations(tmp_path, "last")] == [60, 50]
+
+
+def test_a_step_that_is_saved_into_a_gap(tmp_path: Path) -> None:
+    """Of one step, too, the generation that the link points to is the newest."""
+    save(tmp_path, 1)
+    generations.commit(tmp_path, "last", 1, 0, state(1).write)
+    generations.prune(tmp_path, "last", 1)
+    generations.commit(tmp_path, "last", 1, 0, state(1).write)
+    generations.prune(tmp_path, "last", 1)
+    assert [g.path for g in generations.generations(tmp_path, "last")] == [(tmp_path / "last").resolve()]

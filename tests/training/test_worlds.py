@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import distribute_tensor
 from torch.optim import AdamW
 
@@ -27,6 +29,8 @@ from compiler.parallel.placement import Placement, place
 from compiler.pipeline import program, typed_graph
 from runtime.checkpoint.staging import Staging
 from runtime.cli.main import main
+from runtime.parallel.gradients import local
+from runtime.parallel.sharding import DATA, TENSOR, sharded
 from runtime.parallel.world import World, joined
 from runtime.training import loop
 from runtime.training.data.common import IGNORED, Example
@@ -34,7 +38,7 @@ from runtime.training.losses import Own
 from runtime.training.run import evaluate, train
 from runtime.training.saved import open_saved, read_tensors
 from runtime.training.step import NotFinite, Trained, train_step
-from tests.training.recipes import RECIPE, write
+from tests.training.recipes import RECIPE, full_disk, write
 from tests.training.worlds import Worlds, printed, worlds
 
 SIZES: dict[str, Any] = dict(vocab=11, context=8, dim=12, depth=3, heads=2, dropout=0.0)
@@ -170,6 +174,30 @@ def test_a_parameter_without_axes_is_whole_on_all(many: Worlds) -> None:
         optimizer.step()
     expected = (norm, module.get_parameter("scale").item())
     assert many.run(2, scale_of_two) == [pytest.approx(expected, rel=1e-6)] * 2
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_parameter_without_axes_may_be_frozen(learned: bool, tmp_path: Path) -> None:
+    """As CLIP's scale of the logits is: here in a world of one, without another process."""
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1, 1), mesh_dim_names=(DATA, TENSOR))
+        values = scaled(None).state_dict()
+        module = scaled("meta")
+        module.get_parameter("scale").requires_grad_(learned)
+        found = sharded(module, values, Placement({}, (), {}, (), ()), mesh, torch.device("cpu"))
+        x = torch.arange(12.0).reshape(4, 3)
+        found(x).sum().backward()
+        expected = scaled(None)
+        expected(x).sum().backward()
+        gradients = {name: parameter.grad for name, parameter in expected.named_parameters()}
+        if not learned:
+            gradients["scale"] = None
+        for name, parameter in found.named_parameters():
+            ours = None if parameter.grad is None else local(parameter.grad)
+            torch.testing.assert_close(ours, gradients[name])
+    finally:
+        dist.destroy_process_group()
 
 
 def figures(folder: Path) -> list[dict[str, Any]]:
@@ -350,6 +378,21 @@ def test_a_full_disk_of_one_keeps_the_old_state(
         "best-00000004",
         "last-00000003",
     ]
+
+
+def untold(recipe: Path, out: Path) -> tuple[Any, str, str]:
+    """The command, where the first process cannot tell of step 4."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "open", full_disk("metrics.jsonl", 5))
+        return printed(main, ["train", str(recipe), "--out", str(out)])
+
+
+def test_a_line_that_cannot_be_written_stops_all(
+    steady: tuple[Path, Path], many: Worlds, tmp_path: Path
+) -> None:
+    (first, _, said), (second, *silence) = many.run(2, untold, steady[0], tmp_path / "run")
+    assert (first, second) == (1, 1)
+    assert "cannot write to metrics.jsonl: No space left on device" in said and silence == ["", ""]
 
 
 def commanded(*arguments: str) -> tuple[Any, str, str]:
