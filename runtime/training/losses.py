@@ -51,8 +51,8 @@ class CrossEntropy(LossSection):
         return (self.output,)
 
     def of(self, outputs: Outputs, batch: Example) -> Tensor:
-        """The mean over the labels that are not IGNORED."""
-        logits, labels = outputs[self.output], batch["labels"]
+        """The mean over the labels that are not IGNORED, in float32 whatever the model computes in."""
+        logits, labels = outputs[self.output].float(), batch["labels"]
         flat = logits.reshape(-1, logits.shape[-1])
         return F.cross_entropy(flat, labels.reshape(-1), ignore_index=IGNORED, label_smoothing=self.smoothing)
 

@@ -29,10 +29,6 @@ class Metric(ABC):
         self.sum = 0.0
         self.count = 0
 
-    def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
-        """Count a batch."""
-        self.take(*self.given(loss, outputs, batch))
-
     @abstractmethod
     def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[Any, Any]:
         """What a batch gives: by default a sum and the count that it is over."""
@@ -158,7 +154,11 @@ class Dice(Metric):
 
 
 class Recall(Metric):
-    """How often the partner is among the `best` nearest of all that were read."""
+    """How often the partner is among the `best` nearest of all that were read.
+
+    Those that are equally near are counted as if in random order, so that a model for which all are alike
+    finds as many as chance does.
+    """
 
     up = True
     needs = ("image_embed", "text_embed")
@@ -183,8 +183,10 @@ class Recall(Metric):
         """The share found."""
         sim = torch.cat(self.images) @ torch.cat(self.texts).T
         sim = sim.T if self.reverse else sim
-        better = (sim > sim.diagonal()[:, None]).sum(1)
-        return float((better < self.best).float().mean())
+        own = sim.diagonal()[:, None]
+        nearer = (sim > own).sum(1)
+        alike = len(sim) - nearer - (sim < own).sum(1)  # its own, and whatever is no number
+        return float(((self.best - nearer) / alike).clamp(0, 1).mean())
 
 
 class ImageToText1(Recall):

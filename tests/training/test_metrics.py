@@ -20,7 +20,7 @@ def made(name: str, *batches: dict[str, torch.Tensor], **facts: int) -> Metric:
     empty = Windows(torch.arange(9), 2, None)
     metric = METRICS[name](Data(empty, empty, facts=facts, characters_per_token=2.5, pixel_std=0.5))
     for batch in batches:
-        metric.add(batch.get("loss", torch.tensor(0.0)), batch, batch)
+        metric.take(*metric.given(batch.get("loss", torch.tensor(0.0)), batch, batch))
     return metric
 
 
@@ -46,7 +46,7 @@ def test_accuracy_of_the_next_token() -> None:
     logits = model(tokens)
     expected = sum(int(logits[b, t].argmax() == tokens[b, t + 1]) for b in range(4) for t in range(8)) / 32
     metric = METRICS["accuracy"](Data(Windows(tokens[0], 3, None), Windows(tokens[0], 3, None), ahead=1))
-    metric.add(torch.tensor(0.0), {"logits": logits}, {"labels": tokens})
+    metric.take(*metric.given(torch.tensor(0.0), {"logits": logits}, {"labels": tokens}))
     assert metric.value() == expected
 
 
@@ -81,6 +81,29 @@ def test_recall() -> None:
             nearest = sim.topk(best, dim=1).indices
             hits = (nearest == torch.arange(40)[:, None]).any(1).float().mean()
             assert made(f"{way}_{best}", *batches).value() == pytest.approx(float(hits))
+
+
+def test_recall_does_not_take_ties_for_hits() -> None:
+    """What is equally near is found as often as by chance; here by trying every order of those alike."""
+    alike = F.normalize(torch.ones(50, 4), dim=1)
+    batch = {"image_embed": alike, "text_embed": alike}
+    for best in (1, 5, 10):
+        assert made(f"image_to_text_{best}", batch).value() == pytest.approx(best / 50)
+    unknown = {"image_embed": alike * math.nan, "text_embed": alike}
+    assert made("text_to_image_5", unknown).value() == pytest.approx(5 / 50)
+    generator = torch.Generator().manual_seed(0)
+    images, texts = (torch.randint(3, (8, 2), generator=generator).float() for _ in range(2))
+    for best in (1, 5):
+        found = made(f"image_to_text_{best}", {"image_embed": images, "text_embed": texts}).value()
+        orders = (torch.randperm(8, generator=generator) for _ in range(4000))
+        hits = [
+            (torch.argsort(-(images @ texts.T)[:, order], stable=True)[:, :best] == order.argsort()[:, None])
+            .any(1)
+            .float()
+            .mean()
+            for order in orders
+        ]
+        assert found == pytest.approx(float(torch.stack(hits).mean()), abs=0.01)
 
 
 def test_masks_hide_what_bert_hides() -> None:
