@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from runtime.training.data.common import IGNORED, Data, Example
+from runtime.training.given import Given, is_whole
 from runtime.training.losses import Outputs, counted
+
+Figures = dict[str, float]  # by the names of metrics
 
 
 class Metric(ABC):
@@ -28,6 +31,11 @@ class Metric(ABC):
         self.data = data
         self.sum = 0.0
         self.count = 0
+
+    @classmethod
+    def why_not(cls, given: Given) -> str:
+        """Why it cannot be taken of what is given, beside what it needs; empty where it can."""
+        return ""
 
     @abstractmethod
     def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[Any, Any]:
@@ -55,13 +63,27 @@ class Loss(Metric):
 class BitsPerCharacter(Loss):
     """The loss of a language model in bits, per character of the held-out text."""
 
+    @classmethod
+    def why_not(cls, given: Given) -> str:
+        """Only a model that predicts every token has written the text."""
+        if given.data.characters_per_token is None or not given.data.ahead:
+            return "is of running text, each token predicted from those before it"
+        return ""
+
     def value(self) -> float:
         """From nats per token."""
+        assert self.data.characters_per_token is not None
         return super().value() / math.log(2) / self.data.characters_per_token
 
 
 class Perplexity(Loss):
     """e to the loss per token."""
+
+    @classmethod
+    def why_not(cls, given: Given) -> str:
+        """Labels have to be tokens: int[B, T]."""
+        labels = given.batch.get("labels")
+        return "" if labels is not None and labels.dim() == 2 and is_whole(labels) else "is of tokens"
 
     def value(self) -> float:
         """Infinite where it exceeds what a float holds."""
@@ -76,6 +98,11 @@ class Accuracy(Metric):
 
     up = True
     needs = ("logits", "labels")
+
+    @classmethod
+    def why_not(cls, given: Given) -> str:
+        """A class for each label."""
+        return given.why_not_classes("logits")
 
     def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[int, int]:
         """Count the hits."""
@@ -124,6 +151,14 @@ class Dice(Metric):
 
     up = True
     needs = ("logits", "labels")
+
+    @classmethod
+    def why_not(cls, given: Given) -> str:
+        """Labels have to be volumes: int[B, X, Y, Z]."""
+        labels = given.batch["labels"]
+        if "classes" not in given.data.facts or labels.dim() < 3:
+            return "is of volumes with a class for each voxel"
+        return ""
 
     def __init__(self, data: Data) -> None:
         super().__init__(data)

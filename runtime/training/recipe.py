@@ -110,7 +110,7 @@ class CheckpointSection(Section):
     """every: steps between checkpoints; keep: how many stay."""
 
     every: Positive
-    keep: Annotated[Positive, Field(ge=1)] = 2
+    keep: Positive = 2
 
 
 class RecipeFile(Section):
@@ -118,7 +118,7 @@ class RecipeFile(Section):
 
     recipe: Word
     summary: MaybeWord = None
-    seed: Whole = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 0
     model: ModelSection
     tokenizer: Value | None = None
     data: Value
@@ -169,6 +169,8 @@ class Recipe:
         values = written(self.file)
         kinds = ("tokenizer", "data", "loss", "optimizer", "schedule")
         values |= {name: written(getattr(self, name)) for name in kinds if getattr(self, name) is not None}
+        if self.file.model.weights is None:  # a null is left out, and what goes with it
+            values["model"] |= {"fresh": [], "unused": []}
         values = {
             name: values[name] for name in RecipeFile.model_fields if name in values and name != "smoke"
         }
@@ -198,9 +200,11 @@ def read_recipe(
     if len(documents) > 1:
         raise fail("conflict", "a file holds one recipe", documents[1].span)
     if "recipe" not in tree:
-        raise fail("missing-field", "not a recipe", next(iter(tree)).span, help="begin with `recipe: NAME`")
+        place = next(iter(tree)).span if tree else tree.span
+        raise fail("missing-field", "not a recipe", place, help="begin with `recipe: NAME`")
     if smoke:
-        _apply(tree, parse_overrides(SMOKE))
+        warmup = {"schedule.warmup": 0} if "schedule" in tree else {}
+        _apply(tree, parse_overrides({**SMOKE, **warmup}))
         own = next((value for key, value in tree.items() if key == "smoke"), None)
         if isinstance(own, Map):
             _apply(tree, own)
@@ -250,6 +254,7 @@ def _checked(tree: Map) -> Recipe:
     diagnostics.check()
     recipe = Recipe(file, tree, **sections)
     _check_names(recipe, diagnostics)
+    _check_effects(recipe, diagnostics)
     diagnostics.check()
     return recipe
 
@@ -287,3 +292,21 @@ def _check_names(recipe: Recipe, diagnostics: Diagnostics) -> None:
             recipe.span("evaluate.best"),
             help=f"add `{evaluate.best}` to `metrics`",
         )
+
+
+def _check_effects(recipe: Recipe, diagnostics: Diagnostics) -> None:
+    """Settings that would have no effect beside the others."""
+    model, schedule, steps = recipe.file.model, recipe.schedule, recipe.file.train.steps
+    if schedule.floor and schedule.kind == "constant":
+        message = "a `constant` schedule has no `floor`: its rate does not fall"
+        diagnostics.error("conflict", message, recipe.span("schedule.floor"), help="leave it out")
+    if schedule.warmup >= steps:
+        message = f"a warm-up of {schedule.warmup} steps does not end within {steps}"
+        notes = (Note("here", recipe.span("train.steps")),)
+        diagnostics.error("conflict", message, recipe.span("schedule.warmup"), notes=notes)
+    written_null = "weights" in next(value for key, value in recipe.tree.items() if key == "model")
+    for field in ("fresh", "unused"):
+        if getattr(model, field) and model.weights is None and not written_null:
+            message = f"`{field}` is about `weights`, and there are none"
+            cure = "add `weights`; a null there says that the model begins from initial values"
+            diagnostics.error("conflict", message, recipe.span(f"model.{field}"), help=cure)

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file as read_tensors
 from torch import Tensor
 
 import compiler
 import runtime
 from runtime.training import loop
 from runtime.training.run import train
-from runtime.training.saved import read_tensors
 from tests.training.recipes import RECIPE, write
 
 LORA = '{at: ["h.*.attn.q", "h.*.mlp.up"], rank: 3, alpha: 6, dropout: 0.3, train: [ln_f]}'

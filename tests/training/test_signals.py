@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file as read_tensors
 
 from runtime.training.run import train
-from runtime.training.saved import read_tensors
 from tests.training.recipes import write
 
 SETTINGS = {"train.steps": 60, "checkpoint.every": 1000, "evaluate.every": 1000}

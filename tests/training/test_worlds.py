@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file as read_tensors
 from torch import Tensor, nn
 from torch.distributed.tensor import distribute_tensor
 from torch.optim import AdamW
@@ -32,7 +33,7 @@ from runtime.training import loop
 from runtime.training.data.common import IGNORED, Example
 from runtime.training.losses import Own
 from runtime.training.run import evaluate, train
-from runtime.training.saved import open_saved, read_tensors
+from runtime.training.saved import open_saved
 from runtime.training.step import NotFinite, Trained, train_step
 from tests.training.recipes import RECIPE, write
 from tests.training.worlds import Worlds, printed, worlds
