@@ -185,32 +185,32 @@ def _blocks(examples: Examples, numbers: range) -> Iterator[Example]:
 def _counts_tokens(given: Given) -> str:
     held = given.data.final
     text = isinstance(given.data.train, Windows) and isinstance(held, Windows) and held.mask is None
-    return "" if text else "counts the tokens of running text that is not masked"
+    return "" if text else "needs running text that is not masked"
 
 
 def _counts_labels(given: Given) -> str:
-    return "" if is_whole(given.example.get("labels")) else "counts labels that are whole numbers"
+    return "" if is_whole(given.example.get("labels")) else "needs labels that are whole numbers"
 
 
 def _sorts_pictures(given: Given) -> str:
     example, facts = given.example, given.data.facts
     labels = example.get("labels")
     one = labels is not None and is_whole(labels) and not labels.dim()
-    return "" if one and "pixels" in example and "classes" in facts else "is of `pixels` with one class each"
+    return "" if one and "pixels" in example and "classes" in facts else "needs `pixels` with one class each"
 
 
 def _has_pictures(given: Given) -> str:
-    return "" if "pixels" in given.example else "is of `pixels`"
+    return "" if "pixels" in given.example else "needs `pixels`"
 
 
 def _pairs_pictures(given: Given) -> str:
-    return "" if {"pixels", "tokens"} <= given.example.keys() else "is of pictures with texts"
+    return "" if {"pixels", "tokens"} <= given.example.keys() else "needs pictures with texts"
 
 
 def _has_volumes(given: Given) -> str:
     example = given.example
     labelled = is_whole(example.get("labels")) and "classes" in given.data.facts
-    return "" if labelled and "volume" in example else "is of a `volume` with a class for each voxel"
+    return "" if labelled and "volume" in example else "needs a `volume` with a class for each voxel"
 
 
 BASELINES: Final[Mapping[str, Entry[Baseline]]] = MappingProxyType(

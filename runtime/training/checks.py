@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.diagnostics.suggest import did_you_mean
 from runtime.training.baselines import BASELINES
@@ -69,12 +71,11 @@ def _check_tables(recipe: Recipe, given: Given, diagnostics: Diagnostics) -> Non
     if why := recipe.loss.why_not(given):
         diagnostics.error("bad-value", f"`{recipe.loss.kind}` {why}", recipe.span("loss"))
     evaluate = recipe.file.evaluate
-    for name in evaluate.metrics:
-        if why := METRICS[name].why_not(given):
-            diagnostics.error("bad-value", f"`{name}` {why}", recipe.span("evaluate.metrics"))
-    for name in evaluate.baselines:
-        if why := BASELINES[name].why_not(given):
-            diagnostics.error("bad-value", f"`{name}` {why}", recipe.span("evaluate.baselines"))
-    for name in evaluate.final:
-        if why := FINALS[name].why_not(given):
-            diagnostics.error("bad-value", f"`{name}` {why}", recipe.span("evaluate.final"))
+    figures: list[tuple[str, str, Callable[[Given], str]]]
+    figures = [("metrics", name, METRICS[name].why_not) for name in evaluate.metrics]
+    figures += [("baselines", name, BASELINES[name].why_not) for name in evaluate.baselines]
+    figures += [("final", name, FINALS[name].why_not) for name in evaluate.final]
+    for field, name, why_not in figures:
+        if why := why_not(given):
+            span = recipe.span(f"evaluate.{field}")
+            diagnostics.error("bad-value", f"`{name}` {why}", span, help="leave it out")

@@ -40,6 +40,6 @@ def _why_not(device: Callable[[], torch.device]) -> str:
     """Why there is no such device, in torch's words; empty where there is one."""
     try:
         found = torch.empty(0, device=device())
-    except (RuntimeError, AssertionError) as error:  # what torch raises depends on how it was built
+    except (RuntimeError, AssertionError, ImportError) as error:  # as torch was built, one or the other
         return str(error).partition("\n")[0]
     return "it holds no values" if found.is_meta else ""

@@ -18,7 +18,7 @@ from runtime.generation.interface import program_interface
 from runtime.training.data.captions import Captioned, spoken
 from runtime.training.data.common import Data
 from runtime.training.data.text import Windows
-from runtime.training.given import Entry, Given
+from runtime.training.given import Entry, Given, why_not_installed
 from runtime.training.metrics import Figures
 from runtime.training.step import Trained
 from runtime.training.translations import translations, why_not_translated
@@ -111,7 +111,7 @@ def _drawn(pixels: Tensor, data: Data) -> Image:
 def _writes_text(given: Given) -> str:
     held = given.data.final
     if not isinstance(held, Windows) or held.mask is not None or held.length < 2:
-        return "is of running text in windows of two tokens or more, each predicted from those before it"
+        return "needs running text in windows of two tokens or more, each predicted from those before it"
     return _generates(given)
 
 
@@ -132,7 +132,9 @@ def _redraws(given: Given) -> str:
     methods = {method.name for method in given.program.methods}
     inputs = {port.name for port in given.program.typed.graph.root.inputs}
     fits = {"pixels", "noise"} <= inputs and "mask" in given.outputs and "reconstruct" in methods
-    return "" if fits and "pixels" in given.example else "is of pictures that the model hides and redraws"
+    if not fits or "pixels" not in given.example:
+        return "needs pictures, and a model that hides parts of them and redraws them"
+    return why_not_installed("PIL", "Pillow", "vision")
 
 
 def _names_pictures(given: Given) -> str:

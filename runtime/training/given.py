@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Generic, TypeVar
 
 from torch import Tensor
 
 from compiler.ir.program import Program
-from compiler.ir.types import TensorType
 from runtime.training.data.common import Data, Example
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -46,7 +46,10 @@ class Given:
 
     def why_not_classes(self, output: str) -> str:
         """Why the last axis of an output is not of scores for the labels, a class each; empty where it is."""
-        labels, scores = self.batch["labels"], self._type(output)
+        if output not in self.outputs:
+            return f"needs a model with the output `{output}`"
+        root = self.program.typed.root
+        labels, scores = self.batch["labels"], root.type_of(root.block.outputs[output])
         if labels.is_floating_point():
             return "needs labels that are whole numbers, and those of the data are not"
         sizes = [dim.constant for dim in scores.shape[:-1]]
@@ -57,10 +60,6 @@ class Given:
             shape = list(labels.shape)
             return f"needs scores of classes along the last axis of `{output}`, {scores}; labels are {shape}"
         return ""
-
-    def _type(self, output: str) -> TensorType:
-        root = self.program.typed.root
-        return root.type_of(root.block.outputs[output])
 
 
 @dataclass(frozen=True)
@@ -74,3 +73,10 @@ class Entry(Generic[F]):
 def is_whole(values: Tensor | None) -> bool:
     """Whether something is there, of whole numbers."""
     return values is not None and not values.is_floating_point()
+
+
+def why_not_installed(module: str, name: str, extra: str) -> str:
+    """Why a library of one of this project's extras is not there, empty where it is."""
+    if find_spec(module) is not None:
+        return ""
+    return f'needs {name}: `python -m pip install "blockwright[{extra}]"`'

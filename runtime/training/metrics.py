@@ -67,7 +67,7 @@ class BitsPerCharacter(Loss):
     def why_not(cls, given: Given) -> str:
         """Only a model that predicts every token has written the text."""
         if given.data.characters_per_token is None or not given.data.ahead:
-            return "is of running text, each token predicted from those before it"
+            return "needs running text, each token predicted from those before it"
         return ""
 
     def value(self) -> float:
@@ -83,7 +83,11 @@ class Perplexity(Loss):
     def why_not(cls, given: Given) -> str:
         """Labels have to be tokens: int[B, T]."""
         labels = given.batch.get("labels")
-        return "" if labels is not None and labels.dim() == 2 and is_whole(labels) else "is of tokens"
+        return (
+            ""
+            if labels is not None and labels.dim() == 2 and is_whole(labels)
+            else "needs labels that are tokens"
+        )
 
     def value(self) -> float:
         """Infinite where it exceeds what a float holds."""
@@ -157,7 +161,7 @@ class Dice(Metric):
         """Labels have to be volumes: int[B, X, Y, Z]."""
         labels = given.batch["labels"]
         if "classes" not in given.data.facts or labels.dim() < 3:
-            return "is of volumes with a class for each voxel"
+            return "needs volumes with a class for each voxel"
         return ""
 
     def __init__(self, data: Data) -> None:

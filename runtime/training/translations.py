@@ -6,13 +6,12 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Final
 
 from runtime.generation.api import generate
 from runtime.training.data.common import Data
 from runtime.training.data.pairs import Pair, Translations
-from runtime.training.given import Given
+from runtime.training.given import Given, why_not_installed
 from runtime.training.metrics import Figures
 from runtime.training.step import Trained
 
@@ -43,10 +42,8 @@ def translations(trained: Trained, data: Data) -> tuple[Figures, str]:
 def why_not_translated(given: Given) -> str:
     """Why there are no translations to measure, empty where there are."""
     if not isinstance(given.data.final, Translations):
-        return "is of parallel text"
-    if find_spec("sacrebleu") is None:
-        return 'needs sacrebleu: `python -m pip install "blockwright[train]"`'
-    return ""
+        return "needs parallel text"
+    return why_not_installed("sacrebleu", "sacrebleu", "train")
 
 
 def nearest(data: Data, held: range) -> Figures:

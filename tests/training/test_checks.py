@@ -15,7 +15,7 @@ import torch
 
 from compiler import CompileError
 from runtime.cli.main import main
-from runtime.training import translations
+from runtime.training import given
 from runtime.training.baselines import unigram
 from runtime.training.recipe import read_recipe
 from runtime.training.report import as_json, read_metrics
@@ -47,6 +47,16 @@ LINES: dict[str, Any] = {
     "loss": {"kind": "cross_entropy", "smoothing": 0.3},
     "evaluate.metrics": ["perplexity"],
     "train.accumulate": 1,
+}
+
+REDRAWN: dict[str, Any] = {
+    "model.spec": "vit_mae",
+    "model.set": {"image": 8, "channels": 1, "patch": 4, "dim": 12, "depth": 1, "heads": 2}
+    | {"dec_dim": 8, "dec_depth": 1, "dec_heads": 2},
+    "data.arrays": {"pixels": "x"},
+    "data.limit": 12,
+    "evaluate.metrics": ["psnr"],
+    "evaluate.final": ["reconstruction"],
 }
 
 
@@ -136,19 +146,20 @@ def test_classes_lie_along_the_last_axis(tmp_path: Path) -> None:
         )
 
 
-def test_sacrebleu_is_missed_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_libraries_are_missed_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe, settings = lines(tmp_path)
-    monkeypatch.setattr(translations, "find_spec", lambda name: None)
+    monkeypatch.setattr(given, "find_spec", lambda name: None)
     refused(recipe, {**settings, "evaluate.final": ["translation"]}, "needs sacrebleu", "evaluate.final:")
+    refused(arrays(tmp_path), REDRAWN, "`reconstruction` needs Pillow", "evaluate.final:")
 
 
 def test_bits_are_not_of_characters_where_none_are_counted(tmp_path: Path) -> None:
     recipe, settings = lines(tmp_path)
     refused(
-        recipe, {**settings, "evaluate.metrics": ["bits_per_character"]}, "`bits_per_character` is of running"
+        recipe, {**settings, "evaluate.metrics": ["bits_per_character"]}, "`bits_per_character` needs running"
     )
     text = {"data.objective": "masked", "tokenizer.special": ["[MASK]"], "loss.kind": "cross_entropy"}
-    refused(write(tmp_path), text, "`bits_per_character` is of running text")
+    refused(write(tmp_path), text, "`bits_per_character` needs running text")
 
 
 def test_a_short_window_is_continued_from_its_half(tmp_path: Path) -> None:
@@ -159,16 +170,7 @@ def test_a_short_window_is_continued_from_its_half(tmp_path: Path) -> None:
 
 
 def test_fewer_pictures_than_are_shown(tmp_path: Path) -> None:
-    settings: dict[str, Any] = {
-        "model.spec": "vit_mae",
-        "model.set": {"image": 8, "channels": 1, "patch": 4, "dim": 12, "depth": 1, "heads": 2}
-        | {"dec_dim": 8, "dec_depth": 1, "dec_heads": 2},
-        "data.arrays": {"pixels": "x"},
-        "data.limit": 12,
-        "evaluate.metrics": ["psnr"],
-        "evaluate.final": ["reconstruction"],
-    }
-    folder = train(arrays(tmp_path), tmp_path / "out", set=settings, log=io.StringIO())
+    folder = train(arrays(tmp_path), tmp_path / "out", set=REDRAWN, log=io.StringIO())
     assert (folder / "reconstruction.png").is_file()
 
 
