@@ -17,6 +17,7 @@ from compiler import CompileError
 from runtime.cli.main import main
 from runtime.training import given
 from runtime.training.baselines import unigram
+from runtime.training.curve import draw
 from runtime.training.recipe import read_recipe
 from runtime.training.report import as_json, read_metrics
 from runtime.training.run import evaluate, train
@@ -229,6 +230,13 @@ def test_what_is_no_number_is_null_in_json() -> None:
         "step": 3,
         "valid": {"loss": None, "perplexity": None, "accuracy": 0.5},
     }
+
+
+def test_a_curve_leaves_out_what_is_no_number() -> None:
+    rows = [{"step": step, "loss": 2.0, "lr": 0.1} for step in (1, 2)]
+    measured = [{"step": step, "valid": {"loss": loss}} for step, loss in ((1, None), (2, 3.0))]
+    picture = draw("run", [*rows, *measured], {})
+    assert picture.count("<circle") == 1 and "held out 3.000" in picture
 
 
 def test_metrics_jsonl_is_json(tmp_path: Path) -> None:
