@@ -51,6 +51,11 @@ def interface_of(model: nn.Module) -> Interface:
         program = program_of(model)
     except TypeError as error:
         raise fail("usage", str(error), None, help="pass what `runtime.load` gave") from None
+    return program_interface(program)
+
+
+def program_interface(program: Program) -> Interface:
+    """Raises CompileError for a program that generates no tokens."""
     methods = {method.name: method for method in program.methods}
     encode, decode = methods.get("encode"), methods.get("decode")
     unit = program.root.unit

@@ -1,10 +1,13 @@
-"""What a model has to beat: figures from simple rules, learned and measured on the very same split."""
+"""What a model has to beat: figures from simple rules, learned and measured on the very same split.
+
+Each is measured on the examples of `data.final` that `held` numbers: those that the model is measured on.
+"""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Final
 
@@ -12,75 +15,102 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from compiler.diagnostics.diagnostic import fail
 from runtime.training.data.captions import Captioned
-from runtime.training.data.common import IGNORED, Data, Examples
+from runtime.training.data.common import IGNORED, Data, Example, Examples
 from runtime.training.data.text import Windows
-from runtime.training.metrics import Dice, decibels
-from runtime.training.translations import nearest
+from runtime.training.given import Entry, Given, is_whole
+from runtime.training.metrics import Dice, Figures, decibels
+from runtime.training.translations import nearest, why_not_translated
 
-Figures = dict[str, float]
+Baseline = Callable[[Data, range], Figures]
+FITTED: Final = 60_000  # pictures that a linear map is fitted to, at most: they are in memory together
+_BLOCK: Final = 1000  # examples that are looked at together
 
 
-def unigram(data: Data) -> Figures:
+def unigram(data: Data, held: range) -> Figures:
     """Each token by how often it occurs in the text to train on, every count raised by one."""
-    train, valid = _streams(data)
+    train, _, tokens = _text(data, held)
     size = data.facts["tokens"]
     counts = torch.bincount(train, minlength=size).double() + 1
-    return _bits(data, -(counts / counts.sum()).log()[valid[1:]])
+    return _bits(data, -(counts / counts.sum()).log()[tokens])
 
 
-def bigram(data: Data) -> Figures:
+def bigram(data: Data, held: range) -> Figures:
     """Each token by how often it follows the one before it, mixed with the unigram.
 
     The share of the mixture is the best of a few on the last tenth of the text to train on.
     """
-    train, valid = _streams(data)
+    train, before, tokens = _text(data, held)
     cut = len(train) * 9 // 10
+    rest = train[cut:]
     size = data.facts["tokens"]
     shares = (0.5, 0.8, 0.9, 0.95, 0.99)
-    best = min(shares, key=lambda share: float(_pairs(train[:cut], train[cut:], size, share).mean()))
-    return _bits(data, _pairs(train, valid, size, best))
+    best = min(shares, key=lambda share: float(_pairs(train[:cut], rest[:-1], rest[1:], size, share).mean()))
+    return _bits(data, _pairs(train, before, tokens, size, best))
 
 
-def _pairs(train: Tensor, valid: Tensor, size: int, share: float) -> Tensor:
-    """Nats of each token of `valid` but the first."""
+def _pairs(train: Tensor, before: Tensor, tokens: Tensor, size: int, share: float) -> Tensor:
+    """Nats of each token behind the one before it."""
     single = torch.bincount(train, minlength=size).double()
     first, times = torch.unique(train[:-1] * size + train[1:], return_counts=True)
-    keys = valid[:-1] * size + valid[1:]
+    keys = before * size + tokens
     at = torch.searchsorted(first, keys).clamp(max=len(first) - 1)
     pairs = torch.where(first[at] == keys, times[at], 0).double()
     uni = (single + 1) / (single + 1).sum()
-    seen = torch.bincount(train[:-1], minlength=size).double()[valid[:-1]]
-    follow = torch.where(seen > 0, pairs / seen.clamp(min=1), uni[valid[1:]])
-    return -(share * follow + (1 - share) * uni[valid[1:]]).log()
+    seen = torch.bincount(train[:-1], minlength=size).double()[before]
+    follow = torch.where(seen > 0, pairs / seen.clamp(min=1), uni[tokens])
+    return -(share * follow + (1 - share) * uni[tokens]).log()
 
 
 def _bits(data: Data, nats: Tensor) -> Figures:
     mean = float(nats.mean())
-    return {"loss": mean, "bits_per_character": mean / math.log(2) / data.characters_per_token}
+    known = data.characters_per_token
+    bits = {} if known is None else {"bits_per_character": mean / math.log(2) / known}
+    return {"loss": mean, **bits}
 
 
-def _streams(data: Data) -> tuple[Tensor, Tensor]:
-    if not isinstance(data.train, Windows) or not isinstance(data.valid, Windows):
-        raise fail("bad-value", "counts of tokens are a baseline for running text only", None)
-    return data.train.stream, data.valid.stream
+def _text(data: Data, held: range) -> tuple[Tensor, Tensor, Tensor]:
+    """The tokens to train on; and those that the model is measured on, all but the first of each window,
+    behind the tokens before them.
+    """
+    train, final = data.train, data.final
+    assert isinstance(train, Windows) and isinstance(final, Windows)
+    windows = torch.stack([final.example(index, None)["tokens"] for index in held])
+    return train.stream, windows[:, :-1].flatten(), windows[:, 1:].flatten()
 
 
-def majority(data: Data) -> Figures:
+def majority(data: Data, held: range) -> Figures:
     """Always the label that is most frequent in training; of hidden tokens, the most frequent token."""
     if isinstance(data.train, Windows):
-        commonest = int(torch.bincount(data.train.stream).argmax())
+        counts = torch.bincount(data.train.stream)
     else:
-        commonest = int(torch.bincount(_column(data.train, "labels")).argmax())
-    labels = _column(data.final, "labels").flatten()
-    labels = labels[labels != IGNORED]
-    return {"accuracy": float((labels == commonest).float().mean())}
+        counts = _counts(data, data.train, range(len(data.train)))
+    found = _counts(data, data.final, held)
+    commonest = int(counts.argmax())
+    hits = int(found[commonest]) if commonest < len(found) else 0
+    return {"accuracy": hits / max(1, int(found.sum()))}
 
 
-def linear(data: Data) -> Figures:
-    """A linear map of the pixels and a softmax, fitted by L-BFGS to the pictures to train on, undistorted."""
-    pixels, labels = _column(data.train, "pixels").flatten(1), _column(data.train, "labels")
+def _counts(data: Data, examples: Examples, numbers: range) -> Tensor:
+    """How often each label counts, int[highest label + 1]."""
+    counts: Counter[int] = Counter()
+    for index in numbers:
+        labels = examples.example(index, None)["labels"].flatten()[data.ahead :]
+        kinds, times = torch.unique(labels[labels != IGNORED], return_counts=True)
+        counts.update(dict(zip(kinds.tolist(), times.tolist(), strict=True)))
+    out = torch.zeros(max(counts, default=0) + 1, dtype=torch.long)
+    for kind, count in counts.items():
+        out[kind] = count
+    return out
+
+
+def linear(data: Data, held: range) -> Figures:
+    """A linear map of the pixels and a softmax, fitted by L-BFGS to the pictures to train on (60,000 of them
+    where there are more), undistorted.
+    """
+    fitted = list(_blocks(data.train, range(min(len(data.train), FITTED))))
+    pixels = torch.cat([block["pixels"].flatten(1) for block in fitted])
+    labels = torch.cat([block["labels"] for block in fitted])
     weight = torch.zeros(pixels.shape[1] + 1, data.facts["classes"], requires_grad=True)
     optimizer = torch.optim.LBFGS([weight], max_iter=100, line_search_fn="strong_wolfe")
 
@@ -94,56 +124,104 @@ def linear(data: Data) -> Figures:
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
+    loss = hits = 0.0
     with torch.no_grad():
-        found, expected = logits(_column(data.final, "pixels").flatten(1)), _column(data.final, "labels")
-        hits = float((found.argmax(1) == expected).float().mean())
-        return {"loss": float(F.cross_entropy(found, expected)), "accuracy": hits}
+        for block in _blocks(data.final, held):
+            found = logits(block["pixels"].flatten(1))
+            loss += float(F.cross_entropy(found, block["labels"], reduction="sum"))
+            hits += int((found.argmax(1) == block["labels"]).sum())
+    return {"loss": loss / len(held), "accuracy": hits / len(held)}
 
 
-def mean_picture(data: Data) -> Figures:
+def mean_picture(data: Data, held: range) -> Figures:
     """Every picture redrawn as the mean of those to train on; over all patches, hidden or not."""
-    mean = _column(data.train, "pixels").mean(0)
-    error = ((_column(data.final, "pixels") - mean) * data.pixel_std).square().mean()
-    return {"psnr": decibels(float(error))}
+    mean = torch.zeros((), dtype=torch.float64)
+    for block in _blocks(data.train, range(len(data.train))):
+        mean = mean + block["pixels"].double().sum(0) / len(data.train)
+    error = 0.0
+    for block in _blocks(data.final, held):
+        error += float(((block["pixels"] - mean) * data.pixel_std).square().flatten(1).mean(1).sum())
+    return {"psnr": decibels(error / len(held))}
 
 
-def chance(data: Data) -> Figures:
+def chance(data: Data, held: range) -> Figures:
     """A partner drawn from all that are held out, the commonest category in training."""
     ways = ("image_to_text", "text_to_image")
-    found = {f"{way}_{best}": min(1.0, best / len(data.final)) for way in ways for best in (1, 5, 10)}
+    found = {f"{way}_{best}": min(1.0, best / len(held)) for way in ways for best in (1, 5, 10)}
     if isinstance(data.train, Captioned) and isinstance(data.final, Captioned) and data.labels:
         commonest = Counter(data.train.categories).most_common(1)[0][0]
         found["zero_shot"] = data.final.categories.count(commonest) / len(data.final)
     return found
 
 
-def threshold(data: Data) -> Figures:
+def threshold(data: Data, held: range) -> Figures:
     """Each voxel by its brightness alone: the class whose mean brightness in training is the nearest."""
     classes = data.facts["classes"]
-    bright, labels = _column(data.train, "volume"), _column(data.train, "labels")
-    means = torch.stack([bright[:, 0][labels == kind].mean() for kind in range(classes)])
+    bright, count = torch.zeros(classes, dtype=torch.float64), torch.zeros(classes)
+    for index in range(len(data.train)):
+        example = data.train.example(index, None)
+        counts = example["labels"] != IGNORED
+        labels = example["labels"][counts]
+        bright += torch.bincount(labels, example["volume"][0][counts].double(), classes)
+        count += torch.bincount(labels, minlength=classes)
+    means = torch.where(count > 0, bright / count, math.inf)
     dice = Dice(data)
-    for index in range(len(data.final)):
+    for index in held:
         example = data.final.example(index, None)
         found = (example["volume"][0][..., None] - means).abs().argmin(-1)
         dice.take(*dice.voxels(found, example["labels"]))
     return {"dice": dice.value()}
 
 
-def _column(examples: Examples, name: str, limit: int = 60_000) -> Tensor:
-    """An entry of every example as it is evaluated."""
-    return torch.stack([examples.example(i, None)[name] for i in range(min(len(examples), limit))])
+def _blocks(examples: Examples, numbers: range) -> Iterator[Example]:
+    """Examples as they are evaluated, some at a time: pixels and labels, where there are any."""
+    for start in range(0, len(numbers), _BLOCK):
+        rows = [examples.example(index, None) for index in numbers[start : start + _BLOCK]]
+        yield {
+            name: torch.stack([row[name] for row in rows]) for name in ("pixels", "labels") if name in rows[0]
+        }
 
 
-BASELINES: Final[Mapping[str, Callable[[Data], Figures]]] = MappingProxyType(
+def _counts_tokens(given: Given) -> str:
+    held = given.data.final
+    text = isinstance(given.data.train, Windows) and isinstance(held, Windows) and held.mask is None
+    return "" if text else "needs running text that is not masked"
+
+
+def _counts_labels(given: Given) -> str:
+    return "" if is_whole(given.example.get("labels")) else "needs labels that are whole numbers"
+
+
+def _sorts_pictures(given: Given) -> str:
+    example, facts = given.example, given.data.facts
+    labels = example.get("labels")
+    one = labels is not None and is_whole(labels) and not labels.dim()
+    return "" if one and "pixels" in example and "classes" in facts else "needs `pixels` with one class each"
+
+
+def _has_pictures(given: Given) -> str:
+    return "" if "pixels" in given.example else "needs `pixels`"
+
+
+def _pairs_pictures(given: Given) -> str:
+    return "" if {"pixels", "tokens"} <= given.example.keys() else "needs pictures with texts"
+
+
+def _has_volumes(given: Given) -> str:
+    example = given.example
+    labelled = is_whole(example.get("labels")) and "classes" in given.data.facts
+    return "" if labelled and "volume" in example else "needs a `volume` with a class for each voxel"
+
+
+BASELINES: Final[Mapping[str, Entry[Baseline]]] = MappingProxyType(
     {
-        "unigram": unigram,
-        "bigram": bigram,
-        "majority": majority,
-        "linear": linear,
-        "mean_picture": mean_picture,
-        "chance": chance,
-        "threshold": threshold,
-        "nearest": nearest,
+        "unigram": Entry(unigram, _counts_tokens),
+        "bigram": Entry(bigram, _counts_tokens),
+        "majority": Entry(majority, _counts_labels),
+        "linear": Entry(linear, _sorts_pictures),
+        "mean_picture": Entry(mean_picture, _has_pictures),
+        "chance": Entry(chance, _pairs_pictures),
+        "threshold": Entry(threshold, _has_volumes),
+        "nearest": Entry(nearest, why_not_translated),
     }
 )

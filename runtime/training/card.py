@@ -11,11 +11,10 @@ import yaml
 
 from compiler.version import VERSION
 from runtime.training.finals import Shown
+from runtime.training.metrics import Figures
 from runtime.training.recipe import Recipe
 from runtime.training.report import clock
 from runtime.training.state import Progress
-
-Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True)

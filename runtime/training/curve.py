@@ -17,8 +17,9 @@ Point = tuple[float, float]
 
 def draw(title: str, rows: Sequence[Mapping[str, Any]], rules: Mapping[str, float]) -> str:
     """rows: of metrics.jsonl. rules: name -> loss of a baseline, a dashed line. Returns the SVG's text."""
-    train = [(float(r["step"]), float(r["loss"])) for r in rows if "loss" in r]
-    valid = [(float(r["step"]), float(r["valid"]["loss"])) for r in rows if "valid" in r]
+    train = [(float(r["step"]), float(r["loss"])) for r in rows if r.get("loss") is not None]
+    held = [(r["step"], r["valid"]["loss"]) for r in rows if "valid" in r]
+    valid = [(float(step), float(loss)) for step, loss in held if loss is not None]
     smooth = _smoothed(train)
     shown = [y for _, y in [*smooth, *valid] if math.isfinite(y)] + list(rules.values())
     frame = _Frame(max((x for x, _ in train), default=1.0), min(shown, default=0.0), max(shown, default=1.0))

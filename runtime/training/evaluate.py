@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,11 +11,9 @@ import torch
 from runtime.parallel.world import ALONE, Share, World
 from runtime.training.batches import held_out_batches, in_order
 from runtime.training.data.common import Data, Examples
-from runtime.training.metrics import METRICS
+from runtime.training.metrics import METRICS, Figures
 from runtime.training.recipe import RecipeFile
 from runtime.training.step import Trained
-
-Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -30,6 +28,10 @@ class Measuring:
     def of(cls, file: RecipeFile) -> Measuring:
         """As a recipe says."""
         return cls(file.evaluate.metrics, file.train.batch, file.evaluate.batches)
+
+    def numbers(self, size: int) -> range:
+        """Which of so many examples are measured."""
+        return range(size if self.batches is None else min(size, self.batches * self.batch))
 
 
 def measure(
@@ -47,8 +49,9 @@ def measure(
     What the model itself draws at random follows from the number of the batch, and training's generator is
     not touched. The processes of a world take the batches in turn; all find what one alone would find.
     """
+    trained = replace(trained, loss=trained.loss.measured)
     found = {name: METRICS[name](data) for name in dict.fromkeys(["loss", *how.metrics])}
-    batches = in_order(len(examples), how.batch)[: how.batches]
+    batches = in_order(len(how.numbers(len(examples))), how.batch)
     ours = _turns(len(batches), world.share)
     given: list[dict[str, tuple[Any, Any]]] = []
     devices = [trained.device.index or 0] if trained.device.type == "cuda" else []

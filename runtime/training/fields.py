@@ -56,21 +56,22 @@ _None = type(None)
 
 Word = Annotated[str, BeforeValidator(_reads("a word", str))]
 Whole = Annotated[int, BeforeValidator(_reads("a whole number", int))]
-Number = Annotated[float, BeforeValidator(_reads("a number", int, float))]
+Number = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_reads("a number", int, float))]
 Flag = Annotated[bool, BeforeValidator(_reads("true or false", bool))]
 MaybeWord = Annotated[str | None, BeforeValidator(_reads("a word or null", str, _None))]
 MaybeWhole = Annotated[
     Annotated[int, Field(ge=1)] | None, BeforeValidator(_reads("a whole number or null", int, _None))
 ]
 MaybeNumber = Annotated[
-    Annotated[float, Field(gt=0)] | None, BeforeValidator(_reads("a number or null", int, float, _None))
+    Annotated[float, Field(gt=0, allow_inf_nan=False)] | None,
+    BeforeValidator(_reads("a number or null", int, float, _None)),
 ]
 Words = Annotated[tuple[Word, ...], BeforeValidator(_items)]
 WordsBy = Annotated[dict[Name, Word], MapOf]
-Numbers = Annotated[tuple[Number, ...], BeforeValidator(_items)]
 Positive = Annotated[Whole, Field(ge=1)]
 Count = Annotated[Whole, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
+Shares = Annotated[tuple[Share, ...], BeforeValidator(_items)]
 
 
 def of_kind(data: object, kinds: Mapping[str, type[S]], what: str, diagnostics: Diagnostics) -> S:

@@ -12,7 +12,10 @@ import torch
 from torch import Tensor
 
 from runtime.training.data.common import IGNORED, Data, Example
+from runtime.training.given import Given, is_whole
 from runtime.training.losses import Outputs, counted
+
+Figures = dict[str, float]  # by the names of metrics
 
 
 class Metric(ABC):
@@ -29,9 +32,10 @@ class Metric(ABC):
         self.sum = 0.0
         self.count = 0
 
-    def add(self, loss: Tensor, outputs: Outputs, batch: Example) -> None:
-        """Count a batch."""
-        self.take(*self.given(loss, outputs, batch))
+    @classmethod
+    def why_not(cls, given: Given) -> str:
+        """Why it cannot be taken of what is given, beside what it needs; empty where it can."""
+        return ""
 
     @abstractmethod
     def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[Any, Any]:
@@ -59,13 +63,31 @@ class Loss(Metric):
 class BitsPerCharacter(Loss):
     """The loss of a language model in bits, per character of the held-out text."""
 
+    @classmethod
+    def why_not(cls, given: Given) -> str:
+        """Only a model that predicts every token has written the text."""
+        if given.data.characters_per_token is None or not given.data.ahead:
+            return "needs running text, each token predicted from those before it"
+        return ""
+
     def value(self) -> float:
         """From nats per token."""
+        assert self.data.characters_per_token is not None
         return super().value() / math.log(2) / self.data.characters_per_token
 
 
 class Perplexity(Loss):
     """e to the loss per token."""
+
+    @classmethod
+    def why_not(cls, given: Given) -> str:
+        """Labels have to be tokens: int[B, T]."""
+        labels = given.batch.get("labels")
+        return (
+            ""
+            if labels is not None and labels.dim() == 2 and is_whole(labels)
+            else "needs labels that are tokens"
+        )
 
     def value(self) -> float:
         """Infinite where it exceeds what a float holds."""
@@ -80,6 +102,11 @@ class Accuracy(Metric):
 
     up = True
     needs = ("logits", "labels")
+
+    @classmethod
+    def why_not(cls, given: Given) -> str:
+        """A class for each label."""
+        return given.why_not_classes("logits")
 
     def given(self, loss: Tensor, outputs: Outputs, batch: Example) -> tuple[int, int]:
         """Count the hits."""
@@ -129,6 +156,14 @@ class Dice(Metric):
     up = True
     needs = ("logits", "labels")
 
+    @classmethod
+    def why_not(cls, given: Given) -> str:
+        """Labels have to be volumes: int[B, X, Y, Z]."""
+        labels = given.batch["labels"]
+        if "classes" not in given.data.facts or labels.dim() < 3:
+            return "needs volumes with a class for each voxel"
+        return ""
+
     def __init__(self, data: Data) -> None:
         super().__init__(data)
         self.overlap = torch.zeros(data.facts["classes"], dtype=torch.long)
@@ -158,7 +193,11 @@ class Dice(Metric):
 
 
 class Recall(Metric):
-    """How often the partner is among the `best` nearest of all that were read."""
+    """How often the partner is among the `best` nearest of all that were read.
+
+    Those that are equally near are counted as if in random order, so that a model for which all are alike
+    finds as many as chance does.
+    """
 
     up = True
     needs = ("image_embed", "text_embed")
@@ -183,8 +222,10 @@ class Recall(Metric):
         """The share found."""
         sim = torch.cat(self.images) @ torch.cat(self.texts).T
         sim = sim.T if self.reverse else sim
-        better = (sim > sim.diagonal()[:, None]).sum(1)
-        return float((better < self.best).float().mean())
+        own = sim.diagonal()[:, None]
+        nearer = (sim > own).sum(1)
+        alike = len(sim) - nearer - (sim < own).sum(1)  # its own, and whatever is no number
+        return float(((self.best - nearer) / alike).clamp(0, 1).mean())
 
 
 class ImageToText1(Recall):

@@ -22,8 +22,7 @@ from compiler.pipeline import locate
 from compiler.pipeline import program as lowered
 from compiler.syntax.yaml import Located, Map
 from runtime.loading import load
-from runtime.training.data.common import Data, Example, located
-from runtime.training.metrics import METRICS
+from runtime.training.data.common import Data, located
 from runtime.training.recipe import Recipe
 from runtime.training.step import Trained
 
@@ -111,6 +110,8 @@ def make_model(
             model.get_parameter(name).requires_grad_(False)
         if not matched:
             diagnostics.error("bad-path", f"`{glob}` matches no parameter", recipe.span("model.freeze"))
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        diagnostics.error("bad-value", "no parameter is left to train", recipe.span("model.freeze"))
     diagnostics.check()
     return model.train()
 
@@ -152,37 +153,14 @@ def _matches(name: str, globs: Iterable[str]) -> bool:
     return any(fnmatchcase(name, glob) for glob in globs)
 
 
-def make_trained(
-    recipe: Recipe, program: Program, model: nn.Module, batch: Example, device: torch.device
-) -> Trained:
-    """The model with what running it takes. device: where it is.
-
-    Raises CompileError where the data does not fit the spec.
-    """
-    root = program.typed.graph.root
-    alone = "loss" in recipe.file.train.optimize
-    outputs = ("loss",) if alone else tuple(root.outputs)
-    diagnostics = Diagnostics()
-    span = recipe.span("model.spec")
-    for port in root.inputs:
-        if not port.maybe and port.default is None and port.name not in batch:
-            message = f"the spec reads `{port.name}`, which the data does not give"
-            diagnostics.error("missing-input", message, span, help=did_you_mean(port.name, batch))
-    wanted = {*recipe.loss.needs(), *(n for m in recipe.file.evaluate.metrics for n in METRICS[m].needs)}
-    for name in sorted(wanted - set(outputs) - set(batch)):
-        if alone:
-            message = f"something reads `{name}`, and with `optimize: [loss]` there is only the loss"
-            diagnostics.error("conflict", message, recipe.span("train.optimize"), help="leave it out")
-            continue
-        cure = "add a `loss` section" if name == "loss" else did_you_mean(name, outputs)
-        diagnostics.error("unknown-port", f"the spec has no output `{name}`", span, help=cure)
-    diagnostics.check()
-    train = recipe.file.train
+def make_trained(recipe: Recipe, program: Program, model: nn.Module, device: torch.device) -> Trained:
+    """The model with what running it takes. device: where it is."""
+    root, train = program.typed.graph.root, recipe.file.train
     return Trained(
         model,
         recipe.loss,
         frozenset(port.name for port in root.inputs),
-        outputs,
+        ("loss",) if "loss" in train.optimize else tuple(root.outputs),
         torch.bfloat16 if train.precision == "bfloat16" else torch.float32,
         device,
     )

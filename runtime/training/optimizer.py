@@ -13,7 +13,7 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from runtime.training.fields import Count, KindSection, Number, Numbers
+from runtime.training.fields import Count, KindSection, Number, Shares
 
 Rate = Annotated[Number, Field(gt=0)]
 NotNegative = Annotated[Number, Field(ge=0)]
@@ -46,7 +46,7 @@ class OptimizerSection(KindSection):
 class AdamWSection(OptimizerSection):
     """Loshchilov and Hutter 2019, Decoupled Weight Decay Regularization."""
 
-    betas: Annotated[Numbers, Field(min_length=2, max_length=2)] = (0.9, 0.999)
+    betas: Annotated[Shares, Field(min_length=2, max_length=2)] = (0.9, 0.999)
     eps: Rate = 1e-8
 
     @property

@@ -18,15 +18,14 @@ from typing import Annotated, Any, Final, Literal
 import yaml
 from pydantic import BeforeValidator, Field
 
-from compiler.diagnostics.diagnostic import Diagnostics, Note, fail
-from compiler.diagnostics.suggest import did_you_mean
+from compiler.diagnostics.diagnostic import Diagnostics, fail
 from compiler.passes.library import read_source
 from compiler.passes.overrides import parse_overrides
 from compiler.source.text import Span
 from compiler.syntax.model_spec import AdapterSpec
 from compiler.syntax.schema import Value, Values, validate
 from compiler.syntax.yaml import Key, Located, Map, parse_yaml
-from runtime.training.baselines import BASELINES
+from runtime.training.consistency import check_effects, check_names
 from runtime.training.data import DATA
 from runtime.training.data.common import DataSection
 from runtime.training.fields import (
@@ -43,10 +42,8 @@ from runtime.training.fields import (
     of_kind,
     written,
 )
-from runtime.training.finals import FINALS
 from runtime.training.finding import find_recipe
 from runtime.training.losses import LOSSES, LossSection
-from runtime.training.metrics import METRICS
 from runtime.training.optimizer import OPTIMIZERS, SCHEDULES, OptimizerSection, ScheduleSection
 from runtime.training.parallel_section import ParallelSection
 from runtime.training.tokenizer import TOKENIZERS, TokenizerSection
@@ -110,7 +107,7 @@ class CheckpointSection(Section):
     """every: steps between checkpoints; keep: how many stay."""
 
     every: Positive
-    keep: Annotated[Positive, Field(ge=1)] = 2
+    keep: Positive = 2
 
 
 class RecipeFile(Section):
@@ -118,7 +115,7 @@ class RecipeFile(Section):
 
     recipe: Word
     summary: MaybeWord = None
-    seed: Whole = 0
+    seed: Annotated[Whole, Field(ge=0, lt=2**63)] = 0
     model: ModelSection
     tokenizer: Value | None = None
     data: Value
@@ -169,6 +166,8 @@ class Recipe:
         values = written(self.file)
         kinds = ("tokenizer", "data", "loss", "optimizer", "schedule")
         values |= {name: written(getattr(self, name)) for name in kinds if getattr(self, name) is not None}
+        if self.file.model.weights is None:  # a null is left out, and what goes with it
+            values["model"] |= {"fresh": [], "unused": []}
         values = {
             name: values[name] for name in RecipeFile.model_fields if name in values and name != "smoke"
         }
@@ -198,9 +197,11 @@ def read_recipe(
     if len(documents) > 1:
         raise fail("conflict", "a file holds one recipe", documents[1].span)
     if "recipe" not in tree:
-        raise fail("missing-field", "not a recipe", next(iter(tree)).span, help="begin with `recipe: NAME`")
+        place = next(iter(tree)).span if tree else tree.span
+        raise fail("missing-field", "not a recipe", place, help="begin with `recipe: NAME`")
     if smoke:
-        _apply(tree, parse_overrides(SMOKE))
+        warmup = {"schedule.warmup": 0} if "schedule" in tree else {}
+        _apply(tree, parse_overrides({**SMOKE, **warmup}))
         own = next((value for key, value in tree.items() if key == "smoke"), None)
         if isinstance(own, Map):
             _apply(tree, own)
@@ -249,7 +250,8 @@ def _checked(tree: Map) -> Recipe:
                 sections[name] = None if absent is None else kinds[absent].model_validate({"kind": absent})
     diagnostics.check()
     recipe = Recipe(file, tree, **sections)
-    _check_names(recipe, diagnostics)
+    check_names(recipe, diagnostics)
+    check_effects(recipe, diagnostics)
     diagnostics.check()
     return recipe
 
@@ -261,29 +263,3 @@ _KINDS: Final[tuple[tuple[str, Mapping[str, type[KindSection]], str | None], ...
     ("optimizer", OPTIMIZERS, None),
     ("schedule", SCHEDULES, "constant"),
 )
-
-
-def _check_names(recipe: Recipe, diagnostics: Diagnostics) -> None:
-    """Metrics, baselines and passes that exist, and a `best` that is measured."""
-    evaluate = recipe.file.evaluate
-    for field, what, names, known in (
-        ("evaluate.metrics", "metric", evaluate.metrics, METRICS),
-        ("evaluate.baselines", "baseline", evaluate.baselines, BASELINES),
-        ("evaluate.final", "final", evaluate.final, FINALS),
-        ("train.optimize", "pass for training", recipe.file.train.optimize, ("loss",)),
-    ):
-        for name in names:
-            if name not in known:
-                message, cure = f"there is no {what} `{name}`", did_you_mean(name, known)
-                diagnostics.error("bad-value", message, recipe.span(field), help=cure)
-    if recipe.parallel.tp > 1 and recipe.file.train.optimize:
-        message = "`optimize: [loss]` reads the head's weight whole, which tensor parallel splits"
-        span, other = recipe.span("train.optimize"), recipe.span("parallel.tp")
-        diagnostics.error("conflict", message, span, notes=(Note("here", other),), help="leave one out")
-    if evaluate.best not in {"loss", *evaluate.metrics}:
-        diagnostics.error(
-            "bad-value",
-            f"`best` is `{evaluate.best}`, which is not measured",
-            recipe.span("evaluate.best"),
-            help=f"add `{evaluate.best}` to `metrics`",
-        )

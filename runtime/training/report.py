@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -56,7 +57,7 @@ class Report:
         if due:
             entries = [e for e in entries if e["step"] < step or "valid" not in e]
             self._row = Row(**entries[-1]) if entries else None
-        keep(self._file, "".join(json.dumps(entry) + "\n" for entry in entries))
+        keep(self._file, "".join(as_json(entry) + "\n" for entry in entries))
 
     def step(self, row: Row) -> None:
         """A step was done."""
@@ -78,7 +79,7 @@ class Report:
     def _append(self, entry: Mapping[str, object]) -> None:
         try:
             with self._file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(entry) + "\n")
+                file.write(as_json(entry) + "\n")
         except OSError as error:
             message = f"cannot write to {self._file.name}: {error.strerror or error}"
             cure = "make room, then go on with --resume"
@@ -106,6 +107,17 @@ class Report:
         self._out.flush()
 
 
+def as_json(value: Mapping[str, object]) -> str:
+    """A mapping as JSON, which has no NaN and no infinity: they are null."""
+    return json.dumps(_finite(value), allow_nan=False)
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _width(metric: str) -> int:
     return max(9, len(metric))
 
@@ -119,7 +131,7 @@ def clock(seconds: float) -> str:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.jsonl; the last may be cut short by a kill."""
+    """The lines of a run's metrics.jsonl; the last may be cut short by a kill. None: what is no number."""
     path = folder / METRICS_FILE
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]

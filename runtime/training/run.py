@@ -24,13 +24,17 @@ from runtime.training import generations
 from runtime.training.baselines import BASELINES
 from runtime.training.batches import held_out_batches
 from runtime.training.card import Facts, card, environment
+from runtime.training.checks import check_fit
 from runtime.training.curve import draw
 from runtime.training.data.common import Data
-from runtime.training.evaluate import Figures, Measuring, measure
+from runtime.training.devices import check_device, recipe_here
+from runtime.training.evaluate import Measuring, measure
 from runtime.training.finals import FINALS, Shown
 from runtime.training.folder import ENVIRONMENT, RECIPE, changes, check_folder, held, keep
 from runtime.training.generations import Generation
+from runtime.training.given import Given
 from runtime.training.loop import Loop
+from runtime.training.metrics import Figures
 from runtime.training.model import compile_model, fill, make_model, make_trained, parameter_counts, settings
 from runtime.training.publish import Publisher, why_not_exported
 from runtime.training.recipe import Recipe, read_recipe
@@ -59,6 +63,7 @@ def train(
     """
     with joined() as world, ExitStack() as stack:
         recipe = world.together(lambda: read_recipe(source, set, smoke=smoke))
+        world.together(lambda: check_device(recipe, world))
         world.arrange(recipe.parallel.tp, recipe.file.train.device, recipe.span("parallel.tp"))
         folder = Path(out) if out is not None else Path("runs") / recipe.name
         world.once(lambda: check_folder(folder, recipe, resume))
@@ -83,12 +88,19 @@ def train(
     return folder
 
 
-def evaluate(folder: str | Path, *, checkpoint: str = "best", batches: int | None = None) -> Figures:
-    """The figures of a run's checkpoint (`best` or `last`) on its held-out part. Raises CompileError."""
+def evaluate(
+    folder: str | Path, *, checkpoint: str = "best", batches: int | None = None, device: str | None = None
+) -> Figures:
+    """The figures of a run's checkpoint (`best` or `last`) on its held-out part. Raises CompileError.
+
+    device: by default the recipe's where it is here, else the CPU.
+    """
     folder = Path(folder)
+    if batches is not None and batches < 1:
+        raise fail("usage", f"`batches` is a whole number from 1, not {batches}", None)
     if not (folder / RECIPE).is_file():
         raise fail("not-found", f"`{folder}` is no run folder: it has no {RECIPE}", None)
-    recipe = read_recipe(folder / RECIPE)
+    recipe = recipe_here(folder / RECIPE, device)
     if not (folder / checkpoint).is_dir():
         raise fail("not-found", f"the run in `{folder}` has no `{checkpoint}` yet", None)
     run = _open(recipe, weights=False)
@@ -132,8 +144,7 @@ def _open(recipe: Recipe, world: World = ALONE, *, weights: bool = True) -> Run:
         return place(program.typed, tp=recipe.parallel.tp, plan=recipe.parallel.plan)
 
     model = world.place(lambda on: make_model(recipe, program, weights=weights, device=on), device, plan)
-    example = next(held_out_batches(data, data.valid, [range(1)]))
-    trained = make_trained(recipe, program, model, example, device)
+    trained = make_trained(recipe, program, model, device)
     optimizer = recipe.optimizer.of(model.parameters())
     state = State(model, optimizer, recipe.schedule.of(optimizer, file.train.steps), Progress(), world)
     torch.manual_seed(world.seed(file.seed))
@@ -150,7 +161,9 @@ def _compiled(recipe: Recipe, shares: int) -> tuple[Data, Program]:
     data = recipe.data.read(recipe.tokenizer.start() if recipe.tokenizer is not None else None)
     if not len(data.train) or not len(data.valid):
         raise fail("bad-value", "nothing is left to train on, or held out", recipe.span("data"))
-    return data, compile_model(recipe, data)
+    program, example = compile_model(recipe, data), next(held_out_batches(data, data.valid, [range(1)]))
+    check_fit(recipe, Given(data, example, program))
+    return data, program
 
 
 def _loop(folder: Path, run: Run, report: Report) -> None:
@@ -232,8 +245,10 @@ def _finish(folder: Path, run: Run) -> None:
         model = make_model(recipe, run.program, weights=False).to(run.trained.device)
         run = replace(run, trained=replace(run.trained, model=model))
     _fill(run, folder / "best", recipe)
-    best, shown = _best(run, replace(Measuring.of(file), batches=file.evaluate.final_batches))
-    baselines = {name: BASELINES[name](run.data) for name in file.evaluate.baselines}
+    how = replace(Measuring.of(file), batches=file.evaluate.final_batches)
+    best, shown = _best(run, how)
+    held = how.numbers(len(run.data.final))
+    baselines = {name: BASELINES[name].of(run.data, held) for name in file.evaluate.baselines}
     _picture(folder, recipe, baselines)
     for name, found in shown.items():
         if found.picture is not None:
@@ -271,7 +286,7 @@ def _waiting(folder: Path) -> float:
 def _best(run: Run, how: Measuring) -> tuple[Figures, dict[str, Shown]]:
     """The figures of the weights at hand, those of `final` included, and what there is to see."""
     figures = measure(run.trained, run.data, run.data.final, how)
-    shown = {name: FINALS[name](run.trained, run.data) for name in run.recipe.file.evaluate.final}
+    shown = {name: FINALS[name].of(run.trained, run.data) for name in run.recipe.file.evaluate.final}
     for found in shown.values():
         figures |= found.figures
     return figures, shown

@@ -84,11 +84,6 @@ def write_tensors(staging: Staging, name: str, tensors: Mapping[str, Tensor]) ->
     staging.write(name, file_chunks(stream.entries, stream))
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file, in memory of their own."""
-    return {key: tensor.clone() for key, tensor in _mapped(path).items()}
-
-
 def _mapped(path: Path) -> dict[str, Tensor]:
     """The tensors of a file, read when they are."""
     checkpoint = open_checkpoint(read_header(path))

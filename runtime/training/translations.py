@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from compiler.diagnostics.diagnostic import fail
 from runtime.generation.api import generate
 from runtime.training.data.common import Data
 from runtime.training.data.pairs import Pair, Translations
+from runtime.training.given import Given, why_not_installed
+from runtime.training.metrics import Figures
 from runtime.training.step import Trained
 
-Figures = dict[str, float]
 SENTENCES: Final = 500  # as many are translated, evenly spread over those held out
 ALIKE: Final = 0.5  # the share of trigrams from which on two sentences are nearly the same
 _BATCH: Final = 32
@@ -38,10 +38,20 @@ def translations(trained: Trained, data: Data) -> tuple[Figures, str]:
     return score(found, pairs, _most_alike(data, pairs)), "\n".join(shown[::step][:SHOWN])
 
 
-def nearest(data: Data) -> Figures:
-    """The translation of the training sentence that shares most of its trigrams with the one at hand."""
-    held = _held(data)
-    pairs = [held.pairs[i] for i in _chosen(held)]
+def why_not_translated(given: Given) -> str:
+    """Why there are no translations to measure, empty where there are."""
+    if not isinstance(given.data.final, Translations):
+        return "needs parallel text"
+    return why_not_installed("sacrebleu", "sacrebleu", "train")
+
+
+def nearest(data: Data, held: range) -> Figures:
+    """The translation of the training sentence that shares most of its trigrams with the one at hand.
+
+    Of the same sentences that `translations` takes, however many batches the model is measured on.
+    """
+    final = _held(data)
+    pairs = [final.pairs[i] for i in _chosen(final)]
     alike = _most_alike(data, pairs)
     return score([one.target for one in alike], pairs, alike)
 
@@ -75,11 +85,8 @@ def _most_alike(data: Data, pairs: Sequence[Pair]) -> list[Alike]:
 
 def score(found: Sequence[str], pairs: Sequence[Pair], alike: Sequence[Alike]) -> Figures:
     """chrF and BLEU: over all, for each language, and of those that nothing in training is like (`_new`)."""
-    try:
-        from sacrebleu import corpus_bleu, corpus_chrf
-    except ImportError:
-        message = "chrF and BLEU need the sacrebleu library"
-        raise fail("usage", message, None, help='`python -m pip install "blockwright[train]"`') from None
+    from sacrebleu import corpus_bleu, corpus_chrf
+
     parts = {"": [True] * len(pairs)}
     for language in sorted({p.language for p in pairs}):
         parts[f"_{language.strip('<>')}"] = [p.language == language for p in pairs]
@@ -113,8 +120,7 @@ def _until(row: list[int], end: int) -> list[int]:
 
 
 def _held(data: Data) -> Translations:
-    if not isinstance(data.final, Translations):
-        raise fail("bad-value", "translations are measured on parallel text only", None)
+    assert isinstance(data.final, Translations)
     return data.final
 
 

@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file as read_tensors
 from torch import nn
 from torch.optim import SGD
 from torch.optim.lr_scheduler import LambdaLR
 
 from runtime.training import generations
-from runtime.training.saved import read_tensors
 from runtime.training.state import Progress, State
 
 KEEP = 2

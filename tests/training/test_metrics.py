@@ -13,6 +13,7 @@ import compiler
 from runtime.training import baselines
 from runtime.training.data.common import IGNORED, Data
 from runtime.training.data.text import Masking, Windows
+from runtime.training.data.volumes import Volumes, VolumesSection
 from runtime.training.metrics import METRICS, Metric, patches
 
 
@@ -20,7 +21,7 @@ def made(name: str, *batches: dict[str, torch.Tensor], **facts: int) -> Metric:
     empty = Windows(torch.arange(9), 2, None)
     metric = METRICS[name](Data(empty, empty, facts=facts, characters_per_token=2.5, pixel_std=0.5))
     for batch in batches:
-        metric.add(batch.get("loss", torch.tensor(0.0)), batch, batch)
+        metric.take(*metric.given(batch.get("loss", torch.tensor(0.0)), batch, batch))
     return metric
 
 
@@ -46,7 +47,7 @@ def test_accuracy_of_the_next_token() -> None:
     logits = model(tokens)
     expected = sum(int(logits[b, t].argmax() == tokens[b, t + 1]) for b in range(4) for t in range(8)) / 32
     metric = METRICS["accuracy"](Data(Windows(tokens[0], 3, None), Windows(tokens[0], 3, None), ahead=1))
-    metric.add(torch.tensor(0.0), {"logits": logits}, {"labels": tokens})
+    metric.take(*metric.given(torch.tensor(0.0), {"logits": logits}, {"labels": tokens}))
     assert metric.value() == expected
 
 
@@ -83,6 +84,29 @@ def test_recall() -> None:
             assert made(f"{way}_{best}", *batches).value() == pytest.approx(float(hits))
 
 
+def test_recall_does_not_take_ties_for_hits() -> None:
+    """What is equally near is found as often as by chance; here by trying every order of those alike."""
+    alike = F.normalize(torch.ones(50, 4), dim=1)
+    batch = {"image_embed": alike, "text_embed": alike}
+    for best in (1, 5, 10):
+        assert made(f"image_to_text_{best}", batch).value() == pytest.approx(best / 50)
+    unknown = {"image_embed": alike * math.nan, "text_embed": alike}
+    assert made("text_to_image_5", unknown).value() == pytest.approx(5 / 50)
+    generator = torch.Generator().manual_seed(0)
+    images, texts = (torch.randint(3, (8, 2), generator=generator).float() for _ in range(2))
+    for best in (1, 5):
+        found = made(f"image_to_text_{best}", {"image_embed": images, "text_embed": texts}).value()
+        orders = (torch.randperm(8, generator=generator) for _ in range(4000))
+        hits = [
+            (torch.argsort(-(images @ texts.T)[:, order], stable=True)[:, :best] == order.argsort()[:, None])
+            .any(1)
+            .float()
+            .mean()
+            for order in orders
+        ]
+        assert found == pytest.approx(float(torch.stack(hits).mean()), abs=0.01)
+
+
 def test_masks_hide_what_bert_hides() -> None:
     tokens = torch.arange(5, 20_005) % 50 + 5
     example = Masking(0.15, 1000, 4)(tokens, torch.Generator().manual_seed(0))
@@ -99,8 +123,66 @@ def test_counts_of_tokens_are_probabilities() -> None:
     train, valid = torch.randint(4, (400,)), torch.randint(4, (50,))
     data = Data(Windows(train, 8, None), Windows(valid, 8, None), facts={"tokens": 5})
     for token in range(5):  # the probabilities of what may follow a token add up to one
-        follow = [baselines._pairs(train, torch.tensor([token, n]), 5, 0.9) for n in range(5)]
-        assert float(torch.cat(follow).neg().exp().sum()) == pytest.approx(1)
+        follow = baselines._pairs(train, torch.tensor([token] * 5), torch.arange(5), 5, 0.9)
+        assert float(follow.neg().exp().sum()) == pytest.approx(1)
     counts = torch.bincount(train, minlength=5) + 1
-    expected = -sum(math.log(counts[t] / 405) for t in valid[1:].tolist()) / 49
-    assert baselines.unigram(data)["loss"] == pytest.approx(expected)
+    for held in (range(5), range(2)):  # the model is measured on all tokens but the first of each window
+        tokens = [t for n in held for t in valid[8 * n + 1 : 8 * n + 8].tolist()]
+        expected = -sum(math.log(counts[t] / 405) for t in tokens) / len(tokens)
+        assert baselines.unigram(data, held) == {"loss": pytest.approx(expected)}
+        assert baselines.bigram(data, held)["loss"] < 2
+
+
+class Counted:
+    """Pictures of one pixel whose labels are known without drawing them: 1 up to a number, then 2."""
+
+    def __init__(self, size: int, ones: int) -> None:
+        self.size, self.ones = size, ones
+
+    def __len__(self) -> int:
+        return self.size
+
+    def example(self, index: int, rng: torch.Generator | None) -> dict[str, torch.Tensor]:
+        label = 1 if index < self.ones else 2
+        return {"pixels": torch.tensor([float(label)]), "labels": torch.tensor(label)}
+
+
+def test_baselines_read_all_that_is_asked_for() -> None:
+    """Also behind the first 60,000, where the commonest label changes; and no more than what is asked for."""
+    data = Data(Counted(61_500, 30_700), Counted(61_000, 60_500), facts={"classes": 3})
+    assert baselines.majority(data, range(61_000)) == {"accuracy": 500 / 61_000}
+    assert baselines.majority(data, range(60_600)) == {"accuracy": 100 / 60_600}
+    mean = (30_700 + 2 * 30_800) / 61_500
+    error = (60_500 * (1 - mean) ** 2 + 500 * (2 - mean) ** 2) / 61_000
+    assert baselines.mean_picture(data, range(61_000))["psnr"] == pytest.approx(-10 * math.log10(error))
+    few = Data(Counted(40, 20), Counted(2000, 1500), facts={"classes": 3})
+    whole, part = baselines.linear(few, range(2000)), baselines.linear(few, range(1500, 1600))
+    assert (whole["accuracy"], part["accuracy"]) == (1.0, 1.0) and whole["loss"] != part["loss"]
+    assert baselines.chance(few, range(50))["image_to_text_5"] == 5 / 50
+
+
+def test_the_majority_of_tokens_leaves_out_what_no_model_is_measured_on() -> None:
+    stream = torch.tensor([3, 1, 1, 1] * 6)
+    data = Data(Windows(stream, 4, None), Windows(stream, 4, None), facts={"tokens": 5}, ahead=1)
+    assert baselines.majority(data, range(5)) == {"accuracy": 1.0}
+
+
+def test_thresholds_of_volumes() -> None:
+    """Against the nearest of the means, counted voxel by voxel."""
+    section = VolumesSection.model_validate({"kind": "volumes", "count": 9, "size": 8})
+    train, held = Volumes(section, 4, 5), Volumes(section, 0, 4)
+    data = Data(train, held, facts={"classes": 3})
+    rows = [train.example(i, None) for i in range(5)]
+    bright = torch.cat([row["volume"].flatten() for row in rows])
+    labels = torch.cat([row["labels"].flatten() for row in rows])
+    means = torch.stack([bright[labels == kind].mean() for kind in range(3)])
+    for numbers in (range(4), range(1)):
+        chosen = [held.example(i, None) for i in numbers]
+        seen, truth = (torch.stack([row[n].reshape(8, 8, 8) for row in chosen]) for n in ("volume", "labels"))
+        hot = [
+            F.one_hot(x, 3).permute(0, 4, 1, 2, 3)
+            for x in ((seen[..., None] - means).abs().argmin(-1), truth)
+        ]
+        both, either = (hot[0] * hot[1]).sum((0, 2, 3, 4)), (hot[0] + hot[1]).sum((0, 2, 3, 4))
+        expected = float((2 * both / either)[1:].mean())
+        assert baselines.threshold(data, numbers)["dice"] == pytest.approx(expected)

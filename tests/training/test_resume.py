@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file as read_tensors
 from torch import Tensor
 
 import compiler
@@ -19,7 +20,6 @@ from runtime.training import loop
 from runtime.training.card import environment
 from runtime.training.data.common import Example
 from runtime.training.run import train
-from runtime.training.saved import read_tensors
 from runtime.training.signals import Stop, Stopped
 from runtime.training.step import Trained
 from tests.training.recipes import RECIPE, full_disk, write

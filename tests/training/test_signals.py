@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file as read_tensors
 
 from compiler import CompileError
 from runtime.training.batches import training_batches
@@ -23,7 +24,6 @@ from runtime.training.generations import newest
 from runtime.training.order import Epochs
 from runtime.training.recipe import read_recipe
 from runtime.training.run import train
-from runtime.training.saved import read_tensors
 from tests.training.recipes import write
 
 SETTINGS: dict[str, Any] = {"train.steps": 60, "checkpoint.every": 1000, "evaluate.every": 1000}

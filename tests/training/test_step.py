@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import SGD
 
 import compiler
-from runtime.training.losses import Own
+from runtime.training.losses import CrossEntropy, Own
 from runtime.training.step import NotFinite, Trained, train_step
 
 SIZES: dict[str, Any] = dict(vocab=11, context=8, dim=12, depth=3, heads=2, dropout=0.1)
@@ -108,3 +108,15 @@ def test_half_precision_runs() -> None:
     assert float(found.detach()) == pytest.approx(float(whole.detach()), rel=2e-2)
     train_step(half, optimizer, [batch], None)
     assert all(p.dtype == torch.float32 for p in run.model.parameters())
+
+
+def test_the_loss_of_half_precision_is_not_rounded() -> None:
+    """torch's cross-entropy of the rounded logits, in float32."""
+    run, _, batch = trained()
+    run.model.eval()
+    loss = CrossEntropy.model_validate({"kind": "cross_entropy"})
+    found, outputs = Trained(run.model, loss, run.inputs, run.outputs, torch.bfloat16, run.device).run(batch)
+    logits = outputs["logits"]
+    expected = nn.functional.cross_entropy(logits.float().flatten(0, 1), batch["labels"].flatten())
+    assert logits.dtype == torch.bfloat16 and found.dtype == torch.float32
+    assert torch.equal(found, expected)

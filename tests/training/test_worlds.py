@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from safetensors.torch import load_file as read_tensors
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import distribute_tensor
@@ -36,7 +37,7 @@ from runtime.training import loop
 from runtime.training.data.common import IGNORED, Example
 from runtime.training.losses import Own
 from runtime.training.run import evaluate, train
-from runtime.training.saved import open_saved, read_tensors
+from runtime.training.saved import open_saved
 from runtime.training.step import NotFinite, Trained, train_step
 from tests.training.recipes import RECIPE, full_disk, write
 from tests.training.worlds import Worlds, printed, worlds

@@ -24,6 +24,11 @@ class ArraysSection(FileSection):
 
     arrays: Annotated[WordsBy, Field(min_length=1)]
 
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """The names of the arrays."""
+        return tuple(map(str, self.arrays))
+
     def read(self, tokenizer: object) -> Data:
         """Part of the examples is held out, drawn at random."""
         held = self._arrays()

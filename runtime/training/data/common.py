@@ -59,7 +59,7 @@ class Data:
     facts: Mapping[str, int] = field(default_factory=dict[str, int])
     labels: tuple[str, ...] = ()
     tokenizer: Tokenizing | None = None
-    characters_per_token: float = 1.0
+    characters_per_token: float | None = None  # of the text held out, where it is running text
     lengths: Sequence[int] | None = None  # of what is trained on, where batches are padded to the longest
     ahead: int = 0  # a label is that of the logits so many places before it
     pixel_mean: float = 0.0  # `pixels` times std plus mean is in [0, 1], from black to white
@@ -79,6 +79,11 @@ class DataSection(KindSection):
     get: MaybeWord = None
     held_out: Share = 0.1
     limit: MaybeWhole = None
+
+    @property
+    def asked(self) -> tuple[str, ...]:
+        """What the recipe itself says that a batch is to hold: something must read it."""
+        return ()
 
     @abstractmethod
     def read(self, tokenizer: Tokenizing | None) -> Data:
