@@ -17,6 +17,7 @@ from compiler.syntax.yaml import parse_yaml
 from runtime.training.data import DATA
 from runtime.training.data.common import Data
 from runtime.training.fields import of_kind
+from runtime.training.tokenizer import TOKENIZERS
 
 
 def read(text: str) -> Data:
@@ -108,20 +109,47 @@ def test_idx(tmp_path: Path) -> None:
             read(text % name)
 
 
-def test_rows(tmp_path: Path) -> None:
-    from runtime.training.tokenizer import TOKENIZERS
+def rows(path: Path, rest: str = "held_out: 0.4", special: str = '["[PAD]"]') -> Data:
+    """The rows of a file with columns t and l, by characters."""
+    recipe = f"{{kind: rows, path: {path}, text: t, label: l, length: 5, {rest}}}"
+    (document,) = parse_yaml(SourceFile("recipe", recipe))
+    (kind,) = parse_yaml(SourceFile("recipe", f"{{kind: characters, special: {special}}}"))
+    tokenizer = of_kind(kind, TOKENIZERS, "tokenizer", Diagnostics()).start()
+    return of_kind(document, DATA, "data", Diagnostics()).read(tokenizer)
 
+
+def test_rows(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(
         '{"t": "good", "l": 1, "k": "x"}\n{"t": "bad one", "l": 0, "k": "y"}\n' * 3
     )
-    (tmp_path / "a.csv").write_text('t,l,k\n"good, fine",1,x\nbad,0,x\nso,1,y\n')
+    (tmp_path / "a.csv").write_text('t,l,k\n"good, fine",1,x\n\nbad,0,x\nso,1,y\n')
     for name, where, count in (("a.jsonl", "{}", 2), ("a.csv", "{k: x}", 2), ("a.csv", "{}", 3)):
-        recipe = f"{{kind: rows, path: {tmp_path / name}, text: t, label: l, "
-        recipe += f"where: {where}, length: 5, held_out: 0.4}}"
-        (document,) = parse_yaml(SourceFile("recipe", recipe))
-        (kind,) = parse_yaml(SourceFile("recipe", '{kind: characters, special: ["[PAD]"]}'))
-        tokenizer = of_kind(kind, TOKENIZERS, "tokenizer", Diagnostics()).start()
-        data = of_kind(document, DATA, "data", Diagnostics()).read(tokenizer)
+        data = rows(tmp_path / name, f"where: {where}, held_out: 0.4")
         assert len(everything(data)) == count and data.labels == ("0", "1")
         batch = data.collate(everything(data))
         assert batch["tokens"].shape[1] <= 5 and torch.equal(batch["tokens"] == 0, ~batch["mask"])
+        assert batch["tokens"].dtype == batch["labels"].dtype == torch.long
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "fault"),
+    [
+        ("a.csv", 't,l\n"so\nlong",1\n\nso,1\nno,0\nso,0\n', r"line 7 .*labelled `0`, and in line 5 `1`"),
+        ("a.csv", "t,l\nso,1\nso,0\nno,1\nno,0\n", r"line 3 .*`1`; 1 more are like it"),
+        ("a.csv", 't,l\n"a\nb",1\nno\n', r"line 4 has 1 cells, and there are 2 columns"),
+        ("a.tsv", "t\tl\nso\t1\tx\nno\t1\n", r"line 2 has 3 cells, and there are 2 columns"),
+        ("a.csv", "t,l,l\nso,1,x\nno,1,x\n", r"two of its columns have one name: t, l, l"),
+        ("a.csv", "t,l\nso,1\n ,0\n", r'line 3 .*`t` is " ", not a text'),
+        ("a.csv", "t,l\nso,1\nno,\n", r'line 3 .*`l` is "", not a text'),
+        ("a.jsonl", '{"t": "so", "l": 1}\n{"t": "no", "l": null}\n', r"line 2 .*`l` is null, not a text"),
+        ("a.jsonl", '{"t": "so", "l": 1}\n{"t": null, "l": 1}\n', r"line 2 .*`t` is null, not a text"),
+        ("a.jsonl", '{"t": "so", "l": 1}\n{"t": ["no"], "l": 1}\n', r'line 2 .*`t` is \["no"\], not a text'),
+        ("a.jsonl", '{"t": "so", "l": 1}\n{"t": "no"}\n', r"line 2 .*there is no `l`"),
+        ("a.jsonl", '{"t": "so", "l": 1}\n{"t":\n', r"cannot be read: line 2: Expecting"),
+        ("a.jsonl", '{"t": "so", "l": 1}\n[]\n', r"cannot be read: line 2 is no JSON object"),
+    ],
+)
+def test_rows_that_are_refused(name: str, text: str, fault: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CompileError, match=fault):
+        rows(tmp_path / name)
