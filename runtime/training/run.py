@@ -25,6 +25,7 @@ from runtime.training.curve import draw
 from runtime.training.data.common import Data
 from runtime.training.evaluate import Figures, Measuring, measure
 from runtime.training.finals import FINALS, Shown
+from runtime.training.fingerprint import DATA, check_data, fingerprint
 from runtime.training.generations import Generation
 from runtime.training.loop import Loop
 from runtime.training.model import compile_model, fill, make_model, make_trained, parameter_counts, settings
@@ -60,6 +61,9 @@ def train(
         folder = Path(out) if out is not None else Path("runs") / recipe.name
         world.once(lambda: _check_folder(folder, recipe, resume))
         run = _open(recipe, world)
+        if resume:
+            cure = "bring the data back as it was, or begin anew with another --out"
+            world.once(lambda: check_data(folder, run.data, recipe.span("data"), cure))
         speaker, out_stream = (Report if world.first else Silent), log or sys.stdout
         report = speaker(folder, recipe.file.train.steps, tuple(run.metrics), out_stream)
         world.once(lambda: _write(folder, RECIPE, recipe.resolved()))
@@ -86,6 +90,8 @@ def evaluate(folder: str | Path, *, checkpoint: str = "best", batches: int | Non
     if not (folder / checkpoint).is_dir():
         raise fail("not-found", f"the run in `{folder}` has no `{checkpoint}` yet", None)
     run = _open(recipe, weights=False)
+    cure = f"bring the data back as it was; to measure on what is there now, remove `{folder / DATA}`"
+    check_data(folder, run.data, recipe.span("data"), cure)
     if checkpoint == "last":
         read_weights(run.trained.model, folder / checkpoint)
     else:
@@ -166,6 +172,8 @@ def _write(folder: Path, name: str, text: str) -> None:
 def _announce(folder: Path, run: Run, out: TextIO) -> None:
     """What is about to be trained, and where."""
     _write(folder, ENVIRONMENT, json.dumps(environment(run.world.size), indent=2) + "\n")
+    if not (folder / DATA).is_file():
+        _write(folder, DATA, json.dumps(fingerprint(run.data), indent=2) + "\n")
     total, trained = parameter_counts(run.trained.model)
     print(
         f"{run.recipe.name}: {total:,} parameters, {trained:,} trained; {len(run.data.train):,} examples, "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol
@@ -25,6 +25,7 @@ DEFAULT_FOLDER: Final = ".cache/artifacts"
 IGNORED: Final = -100  # a label that no loss counts
 
 Example = dict[str, Tensor]
+Source = Tensor | str
 Collate = Callable[[Sequence[Example]], Example]
 
 
@@ -37,6 +38,12 @@ class Examples(Protocol):
 
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """One example. rng: chooses among its forms (crops, masks); None: the one that is evaluated."""
+        ...
+
+    def sources(self) -> Iterator[Source]:
+        """What the examples are made of, in their order: if it is the same, so are they. Files are not read,
+        their names and sizes stand for them.
+        """
         ...
 
 

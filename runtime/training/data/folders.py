@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from compiler.diagnostics.diagnostic import fail
-from runtime.training.data.common import Data, Example, FileSection, shuffled
-from runtime.training.data.pixels import Look, PixelsSection
+from runtime.training.data.common import Data, Example, FileSection, Source, shuffled
+from runtime.training.data.pixels import PixelsSection
 from runtime.training.fields import Positive
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
@@ -36,7 +36,7 @@ class FoldersSection(PixelsSection, FileSection):
             raise fail("not-found", f"there are no pictures in folders of `{folder}`", self.span)
         rows = [rows[i] for i in shuffled(len(rows))][: self.limit]
         held = round(len(rows) * self.held_out)
-        parts = [Files(part, self.image, self.look) for part in (rows[held:], rows[:held])]
+        parts = [Files(self, folder, part) for part in (rows[held:], rows[:held])]
         facts = {"classes": len(names), "image": self.image, "channels": 3}
         return Data(
             parts[0],
@@ -51,8 +51,8 @@ class FoldersSection(PixelsSection, FileSection):
 class Files:
     """Pictures that are opened when their turn comes."""
 
-    def __init__(self, rows: Sequence[tuple[Path, int]], side: int, look: Look) -> None:
-        self.rows, self.side, self.look = rows, side, look
+    def __init__(self, section: FoldersSection, folder: Path, rows: Sequence[tuple[Path, int]]) -> None:
+        self.section, self.folder, self.rows = section, folder, rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -60,7 +60,18 @@ class Files:
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """pixels float[3, H, W] and the number of its class, int[]."""
         path, label = self.rows[index]
-        return {"pixels": self.look(open_rgb(path, self.side), rng), "labels": torch.tensor(label)}
+        pixels = self.section.look(open_rgb(path, self.section.image), rng)
+        return {"pixels": pixels, "labels": torch.tensor(label)}
+
+    def sources(self) -> Iterator[Source]:
+        """The name of each below the folder, its size in bytes, its class."""
+        above = len(str(self.folder))
+        for path, label in self.rows:
+            try:
+                size = path.stat().st_size
+            except OSError as error:
+                raise self.section.unreadable(path, error) from None
+            yield f"{str(path)[above:]} {size} {label}"
 
 
 def open_rgb(path: Path, side: int) -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from runtime.training.data.common import Data, Example, FileSection, shuffled
+from runtime.training.data.common import Data, Example, FileSection, Source, shuffled
 from runtime.training.data.pixels import Look, PixelsSection
 from runtime.training.fields import MaybeWord, Word
 
@@ -77,3 +78,7 @@ class Pictures:
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """pixels float[C, H, W] and its label, int[]."""
         return {"pixels": self.look(self.pixels[index], rng), "labels": self.labels[index]}
+
+    def sources(self) -> Iterator[Source]:
+        """All pixels, all labels."""
+        yield from (self.pixels, self.labels)

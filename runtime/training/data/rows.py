@@ -17,7 +17,7 @@ from compiler.diagnostics.diagnostic import CompileError, fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.passes.overrides import plain
 from compiler.syntax.schema import Values
-from runtime.training.data.common import Data, Example, FileSection, shuffled
+from runtime.training.data.common import Data, Example, FileSection, Source, shuffled
 from runtime.training.fields import Positive, Word
 from runtime.training.tokenizer import Tokenizing
 
@@ -158,6 +158,10 @@ class Texts:
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """tokens int[T] and a label, int[]."""
         return {"tokens": self.tokens[index], "labels": self.labels[index]}
+
+    def sources(self) -> Iterator[Source]:
+        """The tokens of each, and all labels."""
+        yield from (*self.tokens, self.labels)
 
 
 class Padding:

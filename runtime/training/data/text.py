@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from compiler.diagnostics.diagnostic import fail
 from compiler.syntax.yaml import Located
-from runtime.training.data.common import IGNORED, Data, Example, FileSection
+from runtime.training.data.common import IGNORED, Data, Example, FileSection, Source
 from runtime.training.fields import Flag, MaybeWord, Positive, Share, Word
 from runtime.training.tokenizer import Tokenizing
 
@@ -130,3 +131,7 @@ class Windows:
         if self.mask is None:
             return {"tokens": tokens, "labels": tokens}
         return self.mask(tokens, rng or torch.Generator().manual_seed(index))
+
+    def sources(self) -> Iterator[Source]:
+        """The stream."""
+        yield self.stream
