@@ -16,6 +16,7 @@ from compiler.source.text import SourceFile
 from compiler.syntax.yaml import parse_yaml
 from runtime.training.data import DATA
 from runtime.training.data.common import Data
+from runtime.training.data.text import TextSection
 from runtime.training.fields import of_kind
 from runtime.training.tokenizer import TOKENIZERS
 
@@ -153,3 +154,26 @@ def test_rows_that_are_refused(name: str, text: str, fault: str, tmp_path: Path)
     (tmp_path / name).write_text(text)
     with pytest.raises(CompileError, match=fault):
         rows(tmp_path / name)
+
+
+def test_running_text_is_read_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"def f():\n    return 1\n\n\n\ttab  \r\nx = 2\n")
+    (tmp_path / "b.txt").write_bytes(b"  verse,\n\x0c\n    indented")
+    (tmp_path / "c.txt").write_bytes(b"")
+    text = f"{{kind: text, path: {tmp_path}, length: 4, held_out: 0.2}}"
+    (document,) = parse_yaml(SourceFile("recipe", text))
+    section = of_kind(document, DATA, "data", Diagnostics())
+    assert isinstance(section, TextSection)
+    assert section.texts() == (
+        "def f():\n    return 1\n\n\n\ttab  \r\n  verse,\n\x0c",
+        "x = 2\n    indented",
+    )
+
+
+def test_tags_are_dropped(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("\n\tThe/at  cat/nn 1/2/cd\n\n  ./.\n\nSo/rb it/pps\n" * 2)
+    text = f"{{kind: text, path: {tmp_path}, tagged: /, length: 4, held_out: 0.5, lower: true}}"
+    (document,) = parse_yaml(SourceFile("recipe", text))
+    section = of_kind(document, DATA, "data", Diagnostics())
+    assert isinstance(section, TextSection)
+    assert section.texts() == ("the cat 1/2\n.\nso it",) * 2

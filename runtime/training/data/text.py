@@ -18,7 +18,8 @@ from runtime.training.tokenizer import Tokenizing
 
 
 class TextSection(FileSection):
-    """files: a glob below a folder. tagged: the mark between a word and a tag that is dropped (`word/TAG`).
+    """files: a glob below a folder. tagged: the mark between a word and a tag that is dropped (`word/TAG`);
+    one space is left between words, and no empty line. Without it the text is read as it is.
 
     length: tokens in a window. objective: `next` (each token from those before it) or `masked`
     (a share of them hidden, Devlin et al. 2019). lower: letters in lower case.
@@ -89,10 +90,11 @@ class TextSection(FileSection):
             text = path.read_bytes().decode(self.encoding)
         except (OSError, UnicodeDecodeError, LookupError) as error:
             raise self.unreadable(path, error) from None
-        lines = [line.strip() for line in (text.lower() if self.lower else text).splitlines()]
+        text = text.lower() if self.lower else text
         mark = self.tagged
-        if mark is not None:
-            lines = [" ".join(word.rsplit(mark, 1)[0] for word in line.split()) for line in lines]
+        if mark is None:
+            return text.removesuffix("\n").split("\n") if text else []
+        lines = [" ".join(word.rsplit(mark, 1)[0] for word in line.split()) for line in text.splitlines()]
         return [line for line in lines if line]
 
 
