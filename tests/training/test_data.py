@@ -14,10 +14,12 @@ from compiler import CompileError
 from compiler.diagnostics.diagnostic import Diagnostics
 from compiler.source.text import SourceFile
 from compiler.syntax.yaml import parse_yaml
+from runtime.training.batches import training_batches
 from runtime.training.data import DATA
 from runtime.training.data.common import Data
 from runtime.training.data.text import TextSection
 from runtime.training.fields import of_kind
+from runtime.training.order import Epochs
 from runtime.training.tokenizer import TOKENIZERS
 
 
@@ -47,9 +49,34 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
         stored = ((example["pixels"] * 0.3 + 0.2) * 255).round().to(torch.uint8)
         found[stored.permute(1, 2, 0).contiguous().numpy().tobytes()] = data.labels[example["labels"]]
     assert found == pictures
+    for hidden in (".cache/1.png", "cats/.thumbnails/1.png", "cats/._1.png"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_bytes(b"no picture")
+    assert len(everything(read(f"{{kind: images, path: {tmp_path}, image: 5}}"))) == 12
+    (tmp_path / "dogs" / "young").mkdir(parents=True)
+    with pytest.raises(CompileError, match="without pictures would be a class: `dogs`"):
+        read(f"{{kind: images, path: {tmp_path}, image: 5}}")
+    Image.new("RGB", (5, 5)).save(tmp_path / "dogs" / "young" / "1.PNG")
+    assert read(f"{{kind: images, path: {tmp_path}, image: 5}}").labels == ("birds", "cats", "dogs")
     (tmp_path / "cats" / "bad.png").write_bytes(b"no picture")
     with pytest.raises(CompileError, match=r"bad\.png` is no picture"):
         everything(read(f"{{kind: images, path: {tmp_path}, image: 5}}"))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_picture_is_told_with_its_place(workers: int, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    for i in range(8):
+        Image.new("RGB", (4, 4)).save(tmp_path / "a" / f"{i}.png")
+    path = tmp_path / "a" / "3.png"
+    path.write_bytes(path.read_bytes()[:40])
+    data = read(f"{{kind: images, path: {tmp_path}, image: 4, held_out: 0}}")
+    batches = training_batches(data, Epochs(8, 0, 4), 4, 0, workers)
+    with pytest.raises(CompileError, match=r"3\.png` is no picture: .*\n +--> recipe:1:1") as raised:
+        for _ in range(2):
+            assert next(batches)["pixels"].shape == (4, 3, 4, 4)
+    (fault,) = raised.value.diagnostics
+    assert fault.code == "unreadable"
 
 
 def test_chance_moves_a_picture_by_what_was_said(tmp_path: Path) -> None:

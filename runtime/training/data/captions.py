@@ -107,7 +107,7 @@ class CaptionsSection(FileSection):
     def _captioned(self, entries: Sequence[Entry], tokenizer: Tokenizing) -> Captioned:
         tokens = [[torch.tensor(i) for i in tokenizer.whole(entry.forms, self.length)] for entry in entries]
         look = Look(0.5, 0.5, self.shift, flip=False)
-        pixels = [open_rgb(entry.picture, self.image) for entry in entries]
+        pixels = [open_rgb(entry.picture, self.image, self.span) for entry in entries]
         return Captioned(pixels, tokens, look, [entry.category for entry in entries])
 
 

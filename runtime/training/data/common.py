@@ -41,8 +41,8 @@ class Examples(Protocol):
         ...
 
     def sources(self) -> Iterator[Source]:
-        """What the examples are made of, in their order: if it is the same, so are they. Files are not read,
-        their names and sizes stand for them.
+        """What the examples are made of, in their order: if it is the same, so are they. For files that are
+        read when their turn comes stand their names and sizes.
         """
         ...
 
