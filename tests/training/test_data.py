@@ -9,6 +9,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.normalizers import Replace
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
 
 from compiler import CompileError
 from compiler.diagnostics.diagnostic import Diagnostics
@@ -204,3 +209,37 @@ def test_tags_are_dropped(tmp_path: Path) -> None:
     section = of_kind(document, DATA, "data", Diagnostics())
     assert isinstance(section, TextSection)
     assert section.texts() == ("the cat 1/2\n.\nso it",) * 2
+
+
+def test_a_file_gets_the_special_tokens_that_it_lacks(tmp_path: Path) -> None:
+    theirs = Tokenizer(BPE())  # as GPT-2's, which has no token for padding
+    theirs.normalizer = Replace("~", "")
+    theirs.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    trainer = BpeTrainer(
+        vocab_size=270, initial_alphabet=ByteLevel.alphabet(), special_tokens=["<end>"], show_progress=False
+    )
+    theirs.train_from_iterator(["so long, so good"] * 3, trainer)
+    theirs.save(str(tmp_path / "tokenizer.json"))
+    size = theirs.get_vocab_size()
+    (tmp_path / "a.csv").write_text("t,l\nso long,1\nso,0\ngood,0\n")
+
+    def read_with(special: str) -> Data:
+        (kind,) = parse_yaml(
+            SourceFile("recipe", f"{{kind: file, path: {tmp_path / 'tokenizer.json'}, special: {special}}}")
+        )
+        text = f"{{kind: rows, path: {tmp_path / 'a.csv'}, text: t, label: l, length: 9, held_out: 0}}"
+        (document,) = parse_yaml(SourceFile("recipe", text))
+        tokenizer = of_kind(kind, TOKENIZERS, "tokenizer", Diagnostics()).start()
+        return of_kind(document, DATA, "data", Diagnostics()).read(tokenizer)
+
+    with pytest.raises(CompileError, match=r"no token `\[PAD\]`(.|\n)*`special`"):
+        read_with("[]")
+    data = read_with('["[PAD]", "<end>"]')
+    assert data.facts["tokens"] == size + 1
+    batch = data.collate(everything(data))
+    found = [row[mask].tolist() for row, mask in zip(batch["tokens"], batch["mask"], strict=True)]
+    assert sorted(found) == sorted(theirs.encode(text).ids for text in ("so long", "so", "good"))
+    assert batch["tokens"][~batch["mask"]].eq(size).all() and not batch["mask"].all()
+    (tmp_path / "a.csv").write_text("t,l\nso,1\n~~,0\n")
+    with pytest.raises(CompileError, match="line 3 of .*the tokenizer finds no token in its `t`"):
+        read_with('["[PAD]"]')

@@ -89,7 +89,7 @@ class Files:
         """
         above = len(str(self.folder))
         yield from (f"{path[above:]} {label}" for path, label in self.rows)
-        for path, _ in self.rows[:: -(-len(self.rows) // SIZED)]:
+        for path, _ in self.rows[:: -(-len(self.rows) // SIZED) or 1]:
             try:
                 yield str(os.stat(path).st_size)
             except OSError as error:
