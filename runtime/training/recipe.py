@@ -276,6 +276,11 @@ def _check_names(recipe: Recipe, diagnostics: Diagnostics) -> None:
             if name not in known:
                 message, cure = f"there is no {what} `{name}`", did_you_mean(name, known)
                 diagnostics.error("bad-value", message, recipe.span(field), help=cure)
+    for field, why in recipe.data.idle().items():
+        diagnostics.error("conflict", why, recipe.span(f"data.{field}"))
+    if recipe.tokenizer is not None and not recipe.data.reads_text:
+        message = f"data of the kind `{recipe.data.kind}` reads no text, and a tokenizer nothing else"
+        diagnostics.error("conflict", message, recipe.span("tokenizer"), help="leave `tokenizer` out")
     if recipe.parallel.tp > 1 and recipe.file.train.optimize:
         message = "`optimize: [loss]` reads the head's weight whole, which tensor parallel splits"
         span, other = recipe.span("train.optimize"), recipe.span("parallel.tp")

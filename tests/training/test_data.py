@@ -241,5 +241,5 @@ def test_a_file_gets_the_special_tokens_that_it_lacks(tmp_path: Path) -> None:
     assert sorted(found) == sorted(theirs.encode(text).ids for text in ("so long", "so", "good"))
     assert batch["tokens"][~batch["mask"]].eq(size).all() and not batch["mask"].all()
     (tmp_path / "a.csv").write_text("t,l\nso,1\n~~,0\n")
-    with pytest.raises(CompileError, match="line 3 of .*the tokenizer finds no token in its `t`"):
+    with pytest.raises(CompileError, match=r"line 3 of .*the tokenizer finds no token in its `t`"):
         read_with('["[PAD]"]')

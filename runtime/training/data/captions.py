@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -47,6 +47,7 @@ class CaptionsSection(FileSection):
     shift: pixels by which a picture is moved at most.
     """
 
+    reads_text: ClassVar[bool] = True
     table: Word
     text: Word
     picture: Word

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import torch
 from torch import Tensor
@@ -83,6 +83,7 @@ class DataSection(KindSection):
     limit: use no more examples than that.
     """
 
+    reads_text: ClassVar[bool] = False  # and so takes a tokenizer
     get: MaybeWord = None
     held_out: Share = 0.1
     limit: MaybeWhole = None
@@ -92,6 +93,10 @@ class DataSection(KindSection):
         """Read the data. tokenizer: trained on the part to train on, where it is to be trained.
         Raises CompileError.
         """
+
+    def idle(self) -> Mapping[str, str]:
+        """Fields that would do nothing beside the others, and why."""
+        return {}
 
     def unreadable(self, path: Path, reason: object) -> CompileError:
         """The fault of a file that is not what it should be."""

@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import torch
 from pydantic import Field
@@ -41,6 +41,7 @@ class Pair:
 class PairsSection(DataSection):
     """length: tokens of a sentence at most; longer pairs are left out."""
 
+    reads_text: ClassVar[bool] = True
     length: Positive
 
     @abstractmethod

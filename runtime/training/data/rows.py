@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, TextIO
+from typing import Annotated, Any, ClassVar, Final, TextIO
 
 import torch
 from pydantic import Field
@@ -30,6 +30,7 @@ class RowsSection(FileSection):
     length: tokens that are read of a text at most.
     """
 
+    reads_text: ClassVar[bool] = True
     text: Word = "text"
     label: Word = "label"
     where: Annotated[Values, Field(default_factory=dict)]

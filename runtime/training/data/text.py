@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import torch
 from pydantic import BeforeValidator
@@ -13,8 +13,10 @@ from torch import Tensor
 from compiler.diagnostics.diagnostic import fail
 from compiler.syntax.yaml import Located
 from runtime.training.data.common import IGNORED, Data, Example, FileSection, Source
-from runtime.training.fields import Flag, MaybeWord, Positive, Share, Word
+from runtime.training.fields import Flag, MaybeShare, MaybeWord, Positive, Word
 from runtime.training.tokenizer import Tokenizing
+
+MASKED: Final = 0.15
 
 
 class TextSection(FileSection):
@@ -22,9 +24,10 @@ class TextSection(FileSection):
     one space is left between words, and no empty line. Without it the text is read as it is.
 
     length: tokens in a window. objective: `next` (each token from those before it) or `masked`
-    (a share of them hidden, Devlin et al. 2019). lower: letters in lower case.
+    (a share of them hidden, `masked`, by default MASKED; Devlin et al. 2019). lower: letters in lower case.
     """
 
+    reads_text: ClassVar[bool] = True
     files: Word = "*.txt"
     encoding: Word = "utf-8"
     tagged: MaybeWord = None
@@ -33,7 +36,7 @@ class TextSection(FileSection):
     objective: Annotated[
         Literal["next", "masked"], BeforeValidator(lambda v: v.value if isinstance(v, Located) else v)
     ] = "next"
-    masked: Share = 0.15
+    masked: MaybeShare = None
 
     def read(self, tokenizer: Tokenizing | None) -> Data:
         """Windows of the text; the last lines of each file are held out."""
@@ -50,7 +53,8 @@ class TextSection(FileSection):
             raise fail("bad-value", message, self.span, help="use more text, or a smaller `length`")
         mask = None
         if self.objective == "masked":
-            mask = Masking(self.masked, tokenizer.size, tokenizer.id_of("[MASK]", self.span))
+            share = MASKED if self.masked is None else self.masked
+            mask = Masking(share, tokenizer.size, tokenizer.id_of("[MASK]", self.span))
         train_windows, valid_windows = (Windows(part, self.length, mask) for part in parts)
         facts = {"tokens": tokenizer.size, "length": self.length}
         per_token = len(valid) / len(parts[1])
@@ -62,6 +66,12 @@ class TextSection(FileSection):
             characters_per_token=per_token,
             ahead=1 if mask is None else 0,
         )
+
+    def idle(self) -> Mapping[str, str]:
+        """A share of nothing."""
+        if self.objective == "masked" or self.masked is None:
+            return {}
+        return {"masked": "nothing is hidden with `objective: next`: say `objective: masked`"}
 
     def texts(self) -> tuple[str, str]:
         """The text to train on and the text held out."""
