@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -243,3 +244,29 @@ def test_a_file_gets_the_special_tokens_that_it_lacks(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("t,l\nso,1\n~~,0\n")
     with pytest.raises(CompileError, match=r"line 3 of .*the tokenizer finds no token in its `t`"):
         read_with('["[PAD]"]')
+
+
+@pytest.mark.parametrize("files", ["/data/*.txt", "''"])
+def test_files_that_are_no_pattern(files: str, tmp_path: Path) -> None:
+    text = f"{{kind: text, path: {tmp_path}, files: {files}, length: 4}}"
+    (document,) = parse_yaml(SourceFile("recipe", text))
+    section = of_kind(document, DATA, "data", Diagnostics())
+    assert isinstance(section, TextSection)
+    with pytest.raises(CompileError, match=r"is no pattern of files below a folder\n +--> recipe:1:1"):
+        section.texts()
+
+
+def test_what_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a").mkdir()
+    for i in range(2):
+        Image.new("RGB", (4, 4)).save(tmp_path / "a" / f"{i}.png")
+    np.savez(tmp_path / "a.npz", x=np.zeros((4, 2)))
+    for module, extra, text in (
+        ("PIL", "vision", f"{{kind: images, path: {tmp_path}, image: 4}}"),
+        ("numpy", "train", f"{{kind: arrays, path: {tmp_path / 'a.npz'}, arrays: {{volume: x}}}}"),
+    ):
+        assert everything(read(text))
+        monkeypatch.setitem(sys.modules, module, None)
+        with pytest.raises(CompileError, match=rf"\[{extra}\]") as raised:
+            everything(read(text))
+        assert raised.value.diagnostics[0].code == "usage"

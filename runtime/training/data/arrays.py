@@ -12,7 +12,7 @@ from torch import Tensor
 
 from compiler.diagnostics.diagnostic import fail
 from compiler.diagnostics.suggest import did_you_mean
-from runtime.training.data.common import Data, Example, FileSection, Source, shuffled
+from runtime.training.data.common import Data, Example, FileSection, Source, needs_extra, shuffled
 from runtime.training.fields import WordsBy
 
 
@@ -38,8 +38,10 @@ class ArraysSection(FileSection):
         return Data(parts[0], parts[1], facts=facts)
 
     def _arrays(self) -> dict[str, Tensor]:
-        import numpy as np
-
+        try:
+            import numpy as np
+        except ImportError:
+            raise needs_extra("an .npz file", "numpy", "train", self.span) from None
         path = self.found()
         found: dict[str, Tensor] = {}
         try:

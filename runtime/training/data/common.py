@@ -123,6 +123,12 @@ def located(name: str, span: Span, get: str | None) -> Path:
     raise fail("not-found", f"there is no `{name}`", span, help=cure)
 
 
+def needs_extra(what: str, library: str, extra: str, span: Span) -> CompileError:
+    """The fault of a library that is not installed. extra: of this package, which brings it."""
+    cure = f'`python -m pip install "blockwright[{extra}]"`'
+    return fail("usage", f"reading {what} needs the {library} library", span, help=cure)
+
+
 def shuffled(size: int) -> list[int]:
     """An order of examples that is the same in every run: a split must not depend on the run's seed."""
     return torch.randperm(size, generator=torch.Generator().manual_seed(0)).tolist()

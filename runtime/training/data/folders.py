@@ -12,7 +12,7 @@ from torch import Tensor
 
 from compiler.diagnostics.diagnostic import fail
 from compiler.source.text import Span
-from runtime.training.data.common import Data, Example, FileSection, Source, shuffled
+from runtime.training.data.common import Data, Example, FileSection, Source, needs_extra, shuffled
 from runtime.training.data.pixels import PixelsSection
 from runtime.training.fields import Positive
 
@@ -100,8 +100,10 @@ def open_rgb(path: str | Path, side: int, span: Span) -> Tensor:
     """A picture as uint8[3, side, side], on white where it is transparent. span: where the data is named.
     Raises CompileError.
     """
-    from PIL import Image
-
+    try:
+        from PIL import Image
+    except ImportError:
+        raise needs_extra("pictures", "Pillow", "vision", span) from None
     try:
         with Image.open(path) as opened:
             picture: Any = opened.convert("RGBA").resize((side, side), Image.Resampling.BILINEAR)

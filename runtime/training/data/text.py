@@ -90,7 +90,12 @@ class TextSection(FileSection):
 
     def _paths(self) -> list[Path]:
         found = self.found()
-        paths = [found] if found.is_file() else sorted(p for p in found.glob(self.files) if p.is_file())
+        try:
+            paths = [found] if found.is_file() else sorted(p for p in found.glob(self.files) if p.is_file())
+        except (ValueError, NotImplementedError):
+            cure = "name the folder in `path`, and in `files` what lies below it, as `*.txt` or `**/*.txt`"
+            message = f"`{self.files}` is no pattern of files below a folder"
+            raise fail("bad-value", message, self.span, help=cure) from None
         if not paths:
             raise fail("not-found", f"no file below `{found}` is named `{self.files}`", self.span)
         return paths
