@@ -14,6 +14,7 @@ from compiler.backend.build import program_of
 from compiler.diagnostics.diagnostic import fail
 from compiler.diagnostics.suggest import did_you_mean
 from compiler.ir.program import Program
+from compiler.ir.values import Value
 from compiler.parallel.placement import place
 from compiler.parallel.translate import translated
 from compiler.passes.blockdata import block_params
@@ -52,8 +53,10 @@ def export(model: nn.Module, folder: str | Path, *, to: str = "hf", force: bool 
     if map.config is not None:
         extra |= carried(model)
         config = write_config(map, program.table, block_params(program))
+        io = every_setting(program.typed.graph.io)
+        config |= _names(config, io["labels"])
         if map.generation is not None:
-            settings = write_generation(map, every_setting(program.typed.graph.io))
+            settings = write_generation(map, io)
             config = {**{key: settings[key] for key in map.generation.shared if key in settings}, **config}
             extra[GENERATION] = _json({key: value for key, value in settings.items() if value is not None})
         extra[CONFIG] = _json(config)
@@ -62,8 +65,16 @@ def export(model: nn.Module, folder: str | Path, *, to: str = "hf", force: bool 
     return write_safetensors(Path(folder), _stream(plan, model), extra=extra, force=force)
 
 
+def _names(config: dict[str, Any], labels: Value) -> dict[str, Any]:
+    """The names of the classes, both ways, for a config that numbers them."""
+    if not isinstance(labels, tuple) or len(labels) != len(config.get("id2label", ())):
+        return {}
+    names = [str(name) for name in labels]
+    return {"id2label": dict(enumerate(names)), "label2id": {name: i for i, name in enumerate(names)}}
+
+
 def _json(data: dict[str, Any]) -> bytes:
-    return (json.dumps(data, indent=2, sort_keys=True) + "\n").encode()
+    return (json.dumps(data, indent=2, sort_keys=True, ensure_ascii=False) + "\n").encode()
 
 
 def _map(program: Program, dialect: str) -> WeightMap:

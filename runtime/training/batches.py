@@ -7,13 +7,15 @@ to it comes from a generator of its own. Neither workers nor an interruption cha
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from compiler.diagnostics.diagnostic import CompileError
 from runtime.parallel.world import ALL, Share
 from runtime.training.chance import generator
-from runtime.training.data.common import Data, Example, Examples
+from runtime.training.data.common import Collate, Data, Example, Examples
 from runtime.training.order import Epochs
 from runtime.training.signals import leave_to_main
 
@@ -42,15 +44,39 @@ class Order(Sampler[list[Ticket]]):
             yield tickets[self.ours]
 
 
-class Drawn(Dataset[Example]):
-    """Examples by ticket."""
+class Drawn(Dataset[Example | CompileError]):
+    """Examples by ticket. A fault is an entry like others: of one that is raised in a worker, only a text
+    would arrive.
+    """
 
     def __init__(self, examples: Examples, seed: int) -> None:
         self.examples, self.seed = examples, seed
 
-    def __getitem__(self, ticket: Ticket) -> Example:
+    def __getitem__(self, ticket: Ticket) -> Example | CompileError:
         index, draw = ticket
-        return self.examples.example(index, generator(self.seed, draw))
+        try:
+            return self.examples.example(index, generator(self.seed, draw))
+        except CompileError as fault:
+            return fault
+
+
+@dataclass(frozen=True)
+class Together:
+    """Makes entries a batch, or the first fault among them."""
+
+    collate: Collate
+
+    def __call__(self, entries: Sequence[Example | CompileError]) -> Example | CompileError:
+        """By the data's own `collate`."""
+        examples = [entry for entry in entries if not isinstance(entry, CompileError)]
+        faults = [entry for entry in entries if isinstance(entry, CompileError)]
+        return faults[0] if faults else self.collate(examples)
+
+
+def _intact(batch: Example | CompileError) -> Example:
+    if isinstance(batch, CompileError):
+        raise batch
+    return batch
 
 
 class Held(Dataset[Example]):
@@ -69,16 +95,19 @@ class Held(Dataset[Example]):
 def training_batches(
     data: Data, epochs: Epochs, batch: int, start: int, workers: int, share: Share = ALL
 ) -> Iterator[Example]:
-    """Our share of micro-batches without end. start: how many examples were drawn before, by all together."""
+    """Our share of micro-batches without end. start: how many examples were drawn before, by all together.
+
+    Raises CompileError for an example that cannot be read, when its turn comes.
+    """
     loader = DataLoader(
         Drawn(data.train, epochs.seed),
         batch_sampler=Order(epochs, batch, start, share),
-        collate_fn=data.collate,
+        collate_fn=Together(data.collate),
         num_workers=workers,
         worker_init_fn=leave_to_main,
         generator=torch.Generator(),  # or the loader would draw from the generator that dropout uses
     )
-    return iter(loader)
+    return map(_intact, loader)
 
 
 def held_out_batches(data: Data, examples: Examples, batches: Sequence[Sequence[int]]) -> Iterator[Example]:

@@ -56,3 +56,8 @@ def check_effects(recipe: Recipe, diagnostics: Diagnostics) -> None:
             message = f"`{field}` is about `weights`, and there are none"
             cure = "add `weights`; a null there says that the model begins from initial values"
             diagnostics.error("conflict", message, recipe.span(f"model.{field}"), help=cure)
+    for field, why in recipe.data.idle().items():
+        diagnostics.error("conflict", why, recipe.span(f"data.{field}"))
+    if recipe.tokenizer is not None and not recipe.data.reads_text:
+        message = f"data of the kind `{recipe.data.kind}` reads no text, and a tokenizer nothing else"
+        diagnostics.error("conflict", message, recipe.span("tokenizer"), help="leave `tokenizer` out")

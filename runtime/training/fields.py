@@ -72,6 +72,9 @@ Positive = Annotated[Whole, Field(ge=1)]
 Count = Annotated[Whole, Field(ge=0)]
 Share = Annotated[Number, Field(ge=0, lt=1)]
 Shares = Annotated[tuple[Share, ...], BeforeValidator(_items)]
+MaybeShare = Annotated[
+    Annotated[float, Field(ge=0, lt=1)] | None, BeforeValidator(_reads("a number or null", int, float, _None))
+]
 
 
 def of_kind(data: object, kinds: Mapping[str, type[S]], what: str, diagnostics: Diagnostics) -> S:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -39,6 +40,13 @@ class Shown:
     figures: Figures
     text: str = ""
     picture: Image | None = None
+
+    def png(self) -> bytes:
+        """The picture as a file's bytes."""
+        assert self.picture is not None
+        file = io.BytesIO()
+        self.picture.save(file, format="PNG")
+        return file.getvalue()
 
 
 def sample(trained: Trained, data: Data) -> Shown:

@@ -20,13 +20,14 @@ from compiler.passes.overrides import parse_overrides
 from compiler.passes.resolve import resolve
 from compiler.pipeline import locate
 from compiler.pipeline import program as lowered
-from compiler.syntax.yaml import Located, Map
+from compiler.syntax.yaml import Key, Located, Map, Seq
 from runtime.loading import load
 from runtime.training.data.common import Data, located
 from runtime.training.recipe import Recipe
 from runtime.training.step import Trained
 
 FACT = "=data."
+LABELS = "io.labels"
 
 
 def compile_model(recipe: Recipe, data: Data | None) -> Program:
@@ -63,7 +64,10 @@ def asks_for_data(recipe: Recipe) -> bool:
 
 
 def settings(recipe: Recipe, data: Data | None) -> Map:
-    """`model.set`, with the facts of the data in place of `=data.NAME`."""
+    """`model.set`, with the facts of the data in place of `=data.NAME`.
+
+    A model of the data's classes also gets their names, which an export writes, as the spec's `io.labels`.
+    """
     facts = data.facts if data is not None else {}
     diagnostics = Diagnostics()
     out = Map()
@@ -74,11 +78,21 @@ def settings(recipe: Recipe, data: Data | None) -> Map:
             continue
         if fact in facts:
             out[key] = Located(facts[fact], value.span, str(facts[fact]))
+            if fact == "classes" and data is not None and _named(data):
+                labels = Seq(Located(name, value.span, name, quoted=True) for name in data.labels)
+                labels.span = value.span
+                out.setdefault(Key(LABELS, value.span), labels)
         else:
             cure = did_you_mean(fact, facts)
             diagnostics.error("expr-name", f"the data has no `{fact}`", value.span, help=cure)
     diagnostics.check()
     return out
+
+
+def _named(data: Data) -> bool:
+    """Whether every class has a name; one that begins with `=` would be read as an expression."""
+    named = len(data.labels) == data.facts.get("classes")
+    return named and not any(name.startswith("=") for name in data.labels)
 
 
 def _fact(value: object) -> str:

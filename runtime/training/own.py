@@ -41,7 +41,7 @@ def own_files(recipe: Recipe, settings: Map, program: Program, folder: Path) -> 
     parent = str(name) if str(name) == path.stem else os.path.relpath(path, folder)
     lines = [f"spec: {spec.spec.value}", f"extends: {parent}", f"params: {json.dumps(params)}"]
     if io:
-        lines.append(f"io: {json.dumps(io)}")
+        lines.append(f"io: {json.dumps(io, ensure_ascii=False)}")
     adapters = recipe.file.model.adapters
     if adapters is not None:
         lines.append(f"adapters: {json.dumps(written(adapters))}")

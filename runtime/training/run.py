@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Mapping
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import torch
-from PIL.Image import Image
 
 from compiler.diagnostics.diagnostic import CompileError, fail
 from compiler.ir.program import Program
@@ -30,6 +28,7 @@ from runtime.training.data.common import Data
 from runtime.training.devices import check_device, recipe_here
 from runtime.training.evaluate import Measuring, measure
 from runtime.training.finals import FINALS, Shown
+from runtime.training.fingerprint import DATA, check_data, fingerprint
 from runtime.training.folder import ENVIRONMENT, RECIPE, changes, check_folder, held, keep
 from runtime.training.generations import Generation
 from runtime.training.given import Given
@@ -68,6 +67,9 @@ def train(
         folder = Path(out) if out is not None else Path("runs") / recipe.name
         world.once(lambda: check_folder(folder, recipe, resume))
         run = _open(recipe, world)
+        if resume:
+            cure = "bring the data back as it was, or begin anew with another --out"
+            world.once(lambda: check_data(folder, run.data, recipe.span("data"), cure))
         out_stream = log or sys.stdout
         report = Report(folder, recipe.file.train.steps, tuple(run.metrics), out_stream)
         world.once(lambda: stack.enter_context(held(folder)))
@@ -104,6 +106,8 @@ def evaluate(
     if not (folder / checkpoint).is_dir():
         raise fail("not-found", f"the run in `{folder}` has no `{checkpoint}` yet", None)
     run = _open(recipe, weights=False)
+    cure = f"bring the data back as it was; to measure on what is there now, remove `{folder / DATA}`"
+    check_data(folder, run.data, recipe.span("data"), cure)
     if checkpoint == "last":
         read_weights(run.trained.model, folder / checkpoint)
     else:
@@ -185,6 +189,8 @@ def _loop(folder: Path, run: Run, report: Report) -> None:
 def _announce(folder: Path, run: Run, out: TextIO) -> None:
     """What is about to be trained, and where."""
     keep(folder / ENVIRONMENT, json.dumps(run.environment(), indent=2) + "\n")
+    if not (folder / DATA).is_file():
+        keep(folder / DATA, json.dumps(fingerprint(run.data), indent=2) + "\n")
     total, trained = parameter_counts(run.trained.model)
     print(
         f"{run.recipe.name}: {total:,} parameters, {trained:,} trained; {len(run.data.train):,} examples, "
@@ -252,7 +258,7 @@ def _finish(folder: Path, run: Run) -> None:
     _picture(folder, recipe, baselines)
     for name, found in shown.items():
         if found.picture is not None:
-            write_whole(folder / f"{name}.png", _png(found.picture))
+            write_whole(folder / f"{name}.png", found.png())
     total, trained = parameter_counts(run.trained.model)
     facts = Facts(
         run.program.typed.graph.task,
@@ -268,12 +274,6 @@ def _finish(folder: Path, run: Run) -> None:
         shown,
     )
     write_whole(folder / CARD, card(recipe, facts, run.environment()).encode())
-
-
-def _png(picture: Image) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, format="PNG")
-    return file.getvalue()
 
 
 def _waiting(folder: Path) -> float:

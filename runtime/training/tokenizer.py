@@ -92,7 +92,7 @@ class Tokenizing:
 
 
 class TokenizerSection(KindSection):
-    """special: tokens that stand for no text, numbered from 0."""
+    """special: tokens that stand for no text, numbered from 0; those that a file lacks, behind its own."""
 
     special: Words = ()
 
@@ -183,6 +183,7 @@ class FromFile(TokenizerSection):
             tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # noqa: BLE001 - the library raises no other type
             raise fail("unreadable", f"`{path}` is no tokenizer.json: {error}", self.span) from None
+        tokenizer.add_special_tokens(list(self.special))
         tokenizer.no_padding()
         tokenizer.no_truncation()
         return Tokenizing(self, tokenizer)

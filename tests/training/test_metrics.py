@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -145,6 +146,9 @@ class Counted:
     def example(self, index: int, rng: torch.Generator | None) -> dict[str, torch.Tensor]:
         label = 1 if index < self.ones else 2
         return {"pixels": torch.tensor([float(label)]), "labels": torch.tensor(label)}
+
+    def sources(self) -> Iterator[str]:
+        yield f"{self.ones} of {self.size}"
 
 
 def test_baselines_read_all_that_is_asked_for() -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from transformers import AutoTokenizer, BertForSequenceClassification
+from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification
 
 import compiler
 import runtime
+from runtime.tasks.classify import classify_texts
+from runtime.tasks.opened import open_model
 from runtime.training.model import compile_model, make_model
 from runtime.training.recipe import read_recipe
 from runtime.training.run import train
@@ -84,3 +86,32 @@ def test_the_adapter_opens_in_peft() -> None:
     assert (without - theirs).abs().max() > 1e-3
     trained = sum(p.numel() for p in ours.parameters() if p.requires_grad)
     assert trained == 6 * 2 * 8 * (384 + 384) + 384 * 2 + 2
+
+
+NAMED = """\
+recipe: named
+model:
+  spec: bert_classifier
+  set: {vocab: =data.tokens, context: 16, dim: 12, depth: 1, heads: 2, hidden: 8, classes: =data.classes}
+tokenizer: {kind: characters, special: ["[PAD]"]}
+data: {kind: rows, path: PATH, length: 12, held_out: 0.2}
+train: {steps: 2, batch: 4}
+optimizer: {kind: adamw, lr: 1e-3}
+evaluate: {every: 2, metrics: [accuracy]}
+checkpoint: {every: 2}
+"""
+
+
+@pytest.mark.parametrize("adapters", ["null", "{at: [h.*.attn.q], rank: 2, alpha: 4, train: [head]}"])
+def test_what_is_published_names_its_classes(adapters: str, tmp_path: Path) -> None:
+    names = ["böse", "good 😀", "no", "so-so"]
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"row {i},{names[i % 4]}\n" for i in range(40)))
+    recipe = NAMED.replace("PATH", str(tmp_path / "a.csv"))
+    (tmp_path / "named.yaml").write_text(recipe.replace("model:\n", f"model:\n  adapters: {adapters}\n"))
+    best = train(tmp_path / "named.yaml", tmp_path / "run", log=io.StringIO()) / "best"
+    if adapters == "null":
+        theirs = AutoConfig.from_pretrained(best)
+        assert theirs.id2label == dict(enumerate(names))
+        assert theirs.label2id == {name: i for i, name in enumerate(names)}
+    (found,) = classify_texts(open_model(best), ["row 1"])
+    assert sorted(one.name for one in found) == names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from compiler.diagnostics.diagnostic import fail
 from compiler.diagnostics.suggest import did_you_mean
-from runtime.training.data.common import Data, Example, FileSection, shuffled
+from runtime.training.data.common import Data, Example, FileSection, Source, needs_extra, shuffled
 from runtime.training.fields import WordsBy
 
 
@@ -43,8 +43,10 @@ class ArraysSection(FileSection):
         return Data(parts[0], parts[1], facts=facts)
 
     def _arrays(self) -> dict[str, Tensor]:
-        import numpy as np
-
+        try:
+            import numpy as np
+        except ImportError:
+            raise needs_extra("an .npz file", "numpy", "train", self.span) from None
         path = self.found()
         found: dict[str, Tensor] = {}
         try:
@@ -72,3 +74,8 @@ class Rows:
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """One entry of each."""
         return {name: column[index] for name, column in self.columns.items()}
+
+    def sources(self) -> Iterator[Source]:
+        """The arrays by name."""
+        for name, column in self.columns.items():
+            yield from (name, column)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -15,7 +15,7 @@ from torch import Tensor
 from compiler.diagnostics.diagnostic import fail
 from compiler.passes.overrides import plain
 from compiler.syntax.schema import Values
-from runtime.training.data.common import Data, Example, FileSection, shuffled
+from runtime.training.data.common import Data, Example, FileSection, Source, shuffled
 from runtime.training.data.folders import open_rgb
 from runtime.training.data.pixels import Look
 from runtime.training.data.rows import PAD, Padding
@@ -47,6 +47,7 @@ class CaptionsSection(FileSection):
     shift: pixels by which a picture is moved at most.
     """
 
+    reads_text: ClassVar[bool] = True
     table: Word
     text: Word
     picture: Word
@@ -107,7 +108,7 @@ class CaptionsSection(FileSection):
     def _captioned(self, entries: Sequence[Entry], tokenizer: Tokenizing) -> Captioned:
         tokens = [[torch.tensor(i) for i in tokenizer.whole(entry.forms, self.length)] for entry in entries]
         look = Look(0.5, 0.5, self.shift, flip=False)
-        pixels = [open_rgb(entry.picture, self.image) for entry in entries]
+        pixels = [open_rgb(entry.picture, self.image, self.span) for entry in entries]
         return Captioned(pixels, tokens, look, [entry.category for entry in entries])
 
 
@@ -142,6 +143,13 @@ class Captioned:
         pixels, forms = self.look(self.pixels[index], rng), self.tokens[index]
         form = 0 if rng is None else int(torch.randint(len(forms), (), generator=rng))
         return {"tokens": forms[form], "pixels": pixels}
+
+    def sources(self) -> Iterator[Source]:
+        """Pixels, all forms and the category of each."""
+        for pixels, forms, category in zip(self.pixels, self.tokens, self.categories, strict=True):
+            yield pixels
+            yield from forms
+            yield category
 
 
 def spoken(words: str) -> str:

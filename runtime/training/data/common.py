@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ DEFAULT_FOLDER: Final = ".cache/artifacts"
 IGNORED: Final = -100  # a label that no loss counts
 
 Example = dict[str, Tensor]
+Source = Tensor | str
 Collate = Callable[[Sequence[Example]], Example]
 
 
@@ -37,6 +38,12 @@ class Examples(Protocol):
 
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """One example. rng: chooses among its forms (crops, masks); None: the one that is evaluated."""
+        ...
+
+    def sources(self) -> Iterator[Source]:
+        """What the examples are made of, in their order: if it is the same, so are they. For files that are
+        read when their turn comes stand their names and sizes.
+        """
         ...
 
 
@@ -76,6 +83,7 @@ class DataSection(KindSection):
     limit: use no more examples than that.
     """
 
+    reads_text: ClassVar[bool] = False  # and so takes a tokenizer
     get: MaybeWord = None
     held_out: Share = 0.1
     limit: MaybeWhole = None
@@ -90,6 +98,10 @@ class DataSection(KindSection):
         """Read the data. tokenizer: trained on the part to train on, where it is to be trained.
         Raises CompileError.
         """
+
+    def idle(self) -> Mapping[str, str]:
+        """Fields that would do nothing beside the others, and why."""
+        return {}
 
     def unreadable(self, path: Path, reason: object) -> CompileError:
         """The fault of a file that is not what it should be."""
@@ -114,6 +126,12 @@ def located(name: str, span: Span, get: str | None) -> Path:
             return path
     cure = f"fetch it: `{get}`" if get else f"looked in the current folder and in `{fetched}`"
     raise fail("not-found", f"there is no `{name}`", span, help=cure)
+
+
+def needs_extra(what: str, library: str, extra: str, span: Span) -> CompileError:
+    """The fault of a library that is not installed. extra: of this package, which brings it."""
+    cure = f'`python -m pip install "blockwright[{extra}]"`'
+    return fail("usage", f"reading {what} needs the {library} library", span, help=cure)
 
 
 def shuffled(size: int) -> list[int]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import torch
 from torch import Tensor
 
-from runtime.training.data.common import Data, Example, FileSection, shuffled
+from runtime.training.data.common import Data, Example, FileSection, Source, shuffled
 from runtime.training.data.pixels import Look, PixelsSection
 from runtime.training.fields import MaybeWord, Word
 
@@ -41,6 +42,12 @@ class IdxSection(PixelsSection, FileSection):
         facts = {"classes": classes, "image": pixels.shape[-1], "channels": 1}
         names = tuple(map(str, range(classes)))
         return Data(train, valid, test, facts=facts, labels=names, pixel_mean=self.mean, pixel_std=self.std)
+
+    def idle(self) -> Mapping[str, str]:
+        """One of the test files without the other."""
+        given = {"test_images": self.test_images, "test_labels": self.test_labels}
+        lone = [name for name, value in given.items() if value is not None]
+        return {lone[0]: "`test_images` and `test_labels` go together"} if len(lone) == 1 else {}
 
     def _pair(self, folder: Path, images: str, labels: str) -> tuple[Tensor, Tensor]:
         pixels, numbers = self._read(folder / images, 3), self._read(folder / labels, 1)
@@ -77,3 +84,7 @@ class Pictures:
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """pixels float[C, H, W] and its label, int[]."""
         return {"pixels": self.look(self.pixels[index], rng), "labels": self.labels[index]}
+
+    def sources(self) -> Iterator[Source]:
+        """All pixels, all labels."""
+        yield from (self.pixels, self.labels)

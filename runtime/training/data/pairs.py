@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import torch
 from pydantic import Field
@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from compiler.diagnostics.diagnostic import fail
-from runtime.training.data.common import IGNORED, Data, DataSection, Example, located, shuffled
+from runtime.training.data.common import IGNORED, Data, DataSection, Example, Source, located, shuffled
 from runtime.training.data.rows import PAD
 from runtime.training.fields import Positive, Word, Words, WordsBy
 from runtime.training.tokenizer import Tokenizing
@@ -41,6 +41,7 @@ class Pair:
 class PairsSection(DataSection):
     """length: tokens of a sentence at most; longer pairs are left out."""
 
+    reads_text: ClassVar[bool] = True
     length: Positive
 
     @abstractmethod
@@ -183,7 +184,7 @@ class Translations:
         rows = [(p, tokenizer.ids(p.source), tokenizer.ids(p.target)) for p in pairs]
         kept = [row for row in rows if max(len(row[1]), len(row[2]) + 1) <= section.length and row[1]]
         self.pairs = [pair for pair, _, _ in kept]
-        self.sources = [torch.tensor(source) for _, source, _ in kept]
+        self.texts = [torch.tensor(source) for _, source, _ in kept]
         self.targets = [torch.tensor([languages[p.language], *target]) for p, _, target in kept]
 
     def __len__(self) -> int:
@@ -192,10 +193,15 @@ class Translations:
     @property
     def lengths(self) -> list[int]:
         """How long each is on both sides together."""
-        return [len(s) + len(t) for s, t in zip(self.sources, self.targets, strict=True)]
+        return [len(s) + len(t) for s, t in zip(self.texts, self.targets, strict=True)]
 
     def example(self, index: int, rng: torch.Generator | None) -> Example:
         """source int[S]; target int[T], the language first; labels int[T], the end last."""
         target = self.targets[index]
         end: Tensor = torch.tensor([self.ends.eos])
-        return {"source": self.sources[index], "target": target, "labels": torch.cat([target[1:], end])}
+        return {"source": self.texts[index], "target": target, "labels": torch.cat([target[1:], end])}
+
+    def sources(self) -> Iterator[Source]:
+        """The tokens of both sides of each."""
+        for source, target in zip(self.texts, self.targets, strict=True):
+            yield from (source, target)

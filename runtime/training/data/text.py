@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import torch
 from pydantic import BeforeValidator
@@ -11,18 +12,22 @@ from torch import Tensor
 
 from compiler.diagnostics.diagnostic import fail
 from compiler.syntax.yaml import Located
-from runtime.training.data.common import IGNORED, Data, Example, FileSection
-from runtime.training.fields import Flag, MaybeWord, Positive, Share, Word
+from runtime.training.data.common import IGNORED, Data, Example, FileSection, Source
+from runtime.training.fields import Flag, MaybeShare, MaybeWord, Positive, Word
 from runtime.training.tokenizer import Tokenizing
+
+MASKED: Final = 0.15
 
 
 class TextSection(FileSection):
-    """files: a glob below a folder. tagged: the mark between a word and a tag that is dropped (`word/TAG`).
+    """files: a glob below a folder. tagged: the mark between a word and a tag that is dropped (`word/TAG`);
+    one space is left between words, and no empty line. Without it the text is read as it is.
 
     length: tokens in a window. objective: `next` (each token from those before it) or `masked`
-    (a share of them hidden, Devlin et al. 2019). lower: letters in lower case.
+    (a share of them hidden, `masked`, by default MASKED; Devlin et al. 2019). lower: letters in lower case.
     """
 
+    reads_text: ClassVar[bool] = True
     files: Word = "*.txt"
     encoding: Word = "utf-8"
     tagged: MaybeWord = None
@@ -31,7 +36,7 @@ class TextSection(FileSection):
     objective: Annotated[
         Literal["next", "masked"], BeforeValidator(lambda v: v.value if isinstance(v, Located) else v)
     ] = "next"
-    masked: Share = 0.15
+    masked: MaybeShare = None
 
     def read(self, tokenizer: Tokenizing | None) -> Data:
         """Windows of the text; the last lines of each file are held out."""
@@ -48,7 +53,8 @@ class TextSection(FileSection):
             raise fail("bad-value", message, self.span, help="use more text, or a smaller `length`")
         mask = None
         if self.objective == "masked":
-            mask = Masking(self.masked, tokenizer.size, tokenizer.id_of("[MASK]", self.span))
+            share = MASKED if self.masked is None else self.masked
+            mask = Masking(share, tokenizer.size, tokenizer.id_of("[MASK]", self.span))
         train_windows, valid_windows = (Windows(part, self.length, mask) for part in parts)
         facts = {"tokens": tokenizer.size, "length": self.length}
         per_token = len(valid) / len(parts[1])
@@ -60,6 +66,12 @@ class TextSection(FileSection):
             characters_per_token=per_token,
             ahead=1 if mask is None else 0,
         )
+
+    def idle(self) -> Mapping[str, str]:
+        """A share of nothing."""
+        if self.objective == "masked" or self.masked is None:
+            return {}
+        return {"masked": "nothing is hidden with `objective: next`: say `objective: masked`"}
 
     def texts(self) -> tuple[str, str]:
         """The text to train on and the text held out."""
@@ -78,7 +90,12 @@ class TextSection(FileSection):
 
     def _paths(self) -> list[Path]:
         found = self.found()
-        paths = [found] if found.is_file() else sorted(p for p in found.glob(self.files) if p.is_file())
+        try:
+            paths = [found] if found.is_file() else sorted(p for p in found.glob(self.files) if p.is_file())
+        except (ValueError, NotImplementedError):
+            cure = "name the folder in `path`, and in `files` what lies below it, as `*.txt` or `**/*.txt`"
+            message = f"`{self.files}` is no pattern of files below a folder"
+            raise fail("bad-value", message, self.span, help=cure) from None
         if not paths:
             raise fail("not-found", f"no file below `{found}` is named `{self.files}`", self.span)
         return paths
@@ -88,10 +105,11 @@ class TextSection(FileSection):
             text = path.read_bytes().decode(self.encoding)
         except (OSError, UnicodeDecodeError, LookupError) as error:
             raise self.unreadable(path, error) from None
-        lines = [line.strip() for line in (text.lower() if self.lower else text).splitlines()]
+        text = text.lower() if self.lower else text
         mark = self.tagged
-        if mark is not None:
-            lines = [" ".join(word.rsplit(mark, 1)[0] for word in line.split()) for line in lines]
+        if mark is None:
+            return text.removesuffix("\n").split("\n") if text else []
+        lines = [" ".join(word.rsplit(mark, 1)[0] for word in line.split()) for line in text.splitlines()]
         return [line for line in lines if line]
 
 
@@ -130,3 +148,7 @@ class Windows:
         if self.mask is None:
             return {"tokens": tokens, "labels": tokens}
         return self.mask(tokens, rng or torch.Generator().manual_seed(index))
+
+    def sources(self) -> Iterator[Source]:
+        """The stream."""
+        yield self.stream

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Final
 
 import torch
@@ -9,7 +10,7 @@ from pydantic import Field
 from torch import Tensor
 
 from runtime.training.chance import generator
-from runtime.training.data.common import Data, DataSection, Example
+from runtime.training.data.common import Data, DataSection, Example, Source
 from runtime.training.fields import Number, Positive
 
 BALL, BOX = 1, 2
@@ -52,6 +53,10 @@ class Volumes:
             clean[labels == kind] = bright
         noise = torch.randn(labels.shape, generator=rng or own) * self.section.noise
         return {"volume": (clean + noise)[None], "labels": labels}
+
+    def sources(self) -> Iterator[Source]:
+        """The numbers that they are made from, and how."""
+        yield f"{self.first} {self.count} {self.section.size} {self.section.noise}"
 
 
 def _shapes(size: int, rng: torch.Generator) -> Tensor:
