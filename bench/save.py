@@ -53,8 +53,8 @@ def _state() -> State:
 def _room(size: int) -> None:
     """Have and give back so much memory, so that either side finds room for the pages of its files.
 
-    A virtual machine that has just given memory back to its host takes three times as long to write a file
-    into new memory as into what it kept: more than anything that is measured here.
+    A virtual machine that has just given memory back to its host takes longer to write a file into
+    new memory than into what it kept, which would be measured in place of the saving.
     """
     torch.ones(size, dtype=torch.uint8)
 

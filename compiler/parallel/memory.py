@@ -92,7 +92,7 @@ def load(
         size = ITEMSIZE[dtype if parameter.dtype == "float" else parameter.dtype]
         axis = split_axis(placement.style(module), weight, len(parameter.shape))
         part = tuple(_share(n, mesh.tensor) if k == axis else n for k, n in enumerate(parameter.shape))
-        kept = size * prod(tuple(_share(n, mesh.data) if k == 0 else n for k, n in enumerate(part)))
+        kept = size * prod(_share(n, mesh.data) if k == 0 else n for k, n in enumerate(part))
         trained = kept if training.trained(parameter.name) else 0
         found = Bytes(kept, trained, trained * training.moments)
         split, whole = (split, whole + found) if axis is None else (split + found, whole)

@@ -93,15 +93,8 @@ def majority(data: Data, held: range) -> Figures:
 
 def _counts(data: Data, examples: Examples, numbers: range) -> Tensor:
     """How often each label counts, int[highest label + 1]."""
-    counts: Counter[int] = Counter()
-    for index in numbers:
-        labels = examples.example(index, None)["labels"].flatten()[data.ahead :]
-        kinds, times = torch.unique(labels[labels != IGNORED], return_counts=True)
-        counts.update(dict(zip(kinds.tolist(), times.tolist(), strict=True)))
-    out = torch.zeros(max(counts, default=0) + 1, dtype=torch.long)
-    for kind, count in counts.items():
-        out[kind] = count
-    return out
+    labels = torch.cat([examples.example(i, None)["labels"].flatten()[data.ahead :] for i in numbers])
+    return torch.bincount(labels[labels != IGNORED], minlength=1)
 
 
 def linear(data: Data, held: range) -> Figures:

@@ -87,7 +87,7 @@ def reconstruction(trained: Trained, data: Data) -> Shown:
 
 
 def zero_shot(trained: Trained, data: Data) -> Shown:
-    """How often the category whose words are nearest to a picture is its own; none was a caption alone."""
+    """How often the category whose words are nearest to a picture is its own."""
     held = data.final
     assert isinstance(held, Captioned) and data.tokenizer is not None
     words = [spoken(name) for name in data.labels]

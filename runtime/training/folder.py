@@ -22,7 +22,7 @@ _LOCK: Final = ".lock"  # it stays, empty: who removed it could remove another's
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Work in a run's folder while no other process does. The system lets go of it with the process, however
     that ends. Raises CompileError where another one is at work.
     """
@@ -71,7 +71,7 @@ def check_folder(folder: Path, recipe: Recipe, resume: bool) -> None:
     if not kept.is_file():
         raise fail("not-found", f"there is no run in `{folder}` to resume", None, help="leave out --resume")
     # Read anew, so that a field which came after the run began has its default on both sides.
-    before, now = (_result(read_recipe(kept)), _result(recipe))
+    before, now = _result(read_recipe(kept)), _result(recipe)
     if before != now:
         changed = ", ".join(f"`{path}`" for path in _differing(before, now, ""))
         message = f"the run in `{folder}` was made by another recipe: {changed} differs"

@@ -83,11 +83,9 @@ class Perplexity(Loss):
     def why_not(cls, given: Given) -> str:
         """Labels have to be tokens: int[B, T]."""
         labels = given.batch.get("labels")
-        return (
-            ""
-            if labels is not None and labels.dim() == 2 and is_whole(labels)
-            else "needs labels that are tokens"
-        )
+        if labels is not None and labels.dim() == 2 and is_whole(labels):
+            return ""
+        return "needs labels that are tokens"
 
     def value(self) -> float:
         """Infinite where it exceeds what a float holds."""

@@ -29,7 +29,7 @@ from runtime.training.devices import check_device, recipe_here
 from runtime.training.evaluate import Measuring, measure
 from runtime.training.finals import FINALS, Shown
 from runtime.training.fingerprint import DATA, check_data, fingerprint
-from runtime.training.folder import ENVIRONMENT, RECIPE, changes, check_folder, held, keep
+from runtime.training.folder import ENVIRONMENT, RECIPE, changes, check_folder, keep, locked
 from runtime.training.generations import Generation
 from runtime.training.given import Given
 from runtime.training.loop import Loop
@@ -72,7 +72,7 @@ def train(
             world.once(lambda: check_data(folder, run.data, recipe.span("data"), cure))
         out_stream = log or sys.stdout
         report = Report(folder, recipe.file.train.steps, tuple(run.metrics), out_stream)
-        world.once(lambda: stack.enter_context(held(folder)))
+        world.once(lambda: stack.enter_context(locked(folder)))
         world.once(lambda: keep(folder / RECIPE, recipe.resolved()))
         if resume:
             _resume(folder, run, out_stream)

@@ -19,7 +19,7 @@ from safetensors.torch import load_file as read_tensors
 
 from compiler import CompileError
 from runtime.training.batches import training_batches
-from runtime.training.folder import held
+from runtime.training.folder import locked
 from runtime.training.generations import newest
 from runtime.training.order import Epochs
 from runtime.training.recipe import read_recipe
@@ -65,7 +65,7 @@ def test_one_process_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     finally:
         process.kill()
         process.wait()
-    with held(out):
+    with locked(out):
         pass
 
 
