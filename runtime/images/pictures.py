@@ -9,11 +9,11 @@ from torch import Tensor, frombuffer, int32, uint8, uint16
 
 from compiler.diagnostics.diagnostic import CompileError, fail
 from compiler.source.text import SourceFile, Span, display_name
+from runtime.extras import install
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-COMMAND: Final = 'python -m pip install "blockwright[vision]"'
 #: Pillow's names of pictures of that many channels.
 _MODES: Final = {1: "L", 3: "RGB"}
 #: Modes whose values Pillow cuts at 255 instead of scaling them.
@@ -26,7 +26,7 @@ def functional() -> Any:
         from torchvision.transforms.v2 import functional as found
     except ImportError as error:
         message = f"pictures are read with torchvision and Pillow: {error}"
-        raise fail("unreadable", message, None, help=f"`{COMMAND}`") from None
+        raise fail("unreadable", message, None, help=install("vision")) from None
     return found
 
 

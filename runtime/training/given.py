@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 from torch import Tensor
 
 from compiler.ir.program import Program
+from runtime.extras import install
 from runtime.training.data.common import Data, Example
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -79,4 +80,4 @@ def why_not_installed(module: str, name: str, extra: str) -> str:
     """Why a library of one of this project's extras is not there, empty where it is."""
     if find_spec(module) is not None:
         return ""
-    return f'needs {name}: `python -m pip install "blockwright[{extra}]"`'
+    return f"needs {name}: {install(extra)}"

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from compiler.diagnostics.diagnostic import CompileError, fail
 from compiler.source.text import Span
+from runtime.extras import install
 from runtime.training.fields import KindSection, MaybeWhole, MaybeWord, Share, Word
 
 if TYPE_CHECKING:
@@ -130,8 +131,7 @@ def located(name: str, span: Span, get: str | None) -> Path:
 
 def needs_extra(what: str, library: str, extra: str, span: Span) -> CompileError:
     """The fault of a library that is not installed. extra: of this package, which brings it."""
-    cure = f'`python -m pip install "blockwright[{extra}]"`'
-    return fail("usage", f"reading {what} needs the {library} library", span, help=cure)
+    return fail("usage", f"reading {what} needs the {library} library", span, help=install(extra))
 
 
 def shuffled(size: int) -> list[int]:
